@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .laws import law as law
     from .plots import caption as caption
     from .plots import gallery as gallery
+    from .plots import plot_curves as plot_curves
     from .plots import plot_histogram as plot_histogram
     from .plots import plot_weights as plot_weights
     from .plots import show as show
@@ -42,7 +43,7 @@ _ROOMS = {
         "glorot_normal glorot_uniform he_normal he_uniform lecun_normal lecun_uniform"
     ),
     "laws": "Law fans gain law",
-    "plots": "caption gallery plot_histogram plot_weights show",
+    "plots": "caption gallery plot_curves plot_histogram plot_weights show",
     "runtime": "record",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -4,6 +4,7 @@ Figure functions return a figure that no notebook shows by itself; :func:`show` 
 its caption beneath. Counting goes through an array in pieces, so that no second copy is made.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
@@ -30,7 +31,11 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": "medium",
     "legend.frameon": False,
 }
-_MEASURED, _PREDICTED = "C0", "C1"
+_COLORS = _STYLE["axes.prop_cycle"].by_key()["color"]
+_MEASURED, _PREDICTED = _COLORS[0], _COLORS[1]
+_MEASURED_CURVES = [_COLORS[k] for k in (0, 3, 4, 6)]
+_PREDICTED_CURVES = [_COLORS[k] for k in (1, 5, 8)]
+_DASHES = ("--", ":", "-.")
 
 
 @dataclass
@@ -104,7 +109,7 @@ def plot_histogram(
     if atoms:
         _draw_atoms(ax, atoms, tally, alone=sum(tally.atoms.values()) == tally.finite)
     if tally.nonfinite:
-        ax.set_title(f"{tally.nonfinite} not finite", color="C3")
+        ax.set_title(f"{tally.nonfinite} not finite", color=_PREDICTED_CURVES[1])
     ax.set_xlabel("weight")
     ax.set_label(_words(name, law, tally, peak))
     if alone:
@@ -184,12 +189,59 @@ def _draw_atoms(ax: Axes, atoms: dict[float, float], tally: _Tally, *, alone: bo
         stems.set_label("<shares>")  # the caption of the axes beneath tells them
 
 
+def plot_curves(
+    x: Any,
+    measured: Mapping[str, Any],
+    predicted: Mapping[str, Any] | None = None,
+    ax: Axes | None = None,
+    *,
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+) -> Axes:
+    """What was measured as marked lines, what was predicted as dashed ones, over the same x.
+
+    A measured curve of two axes (runs, points) is drawn as its median, with a band from the
+    smallest to the largest run. A single number draws a level guide line. ``log`` names the
+    logarithmic axes: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
+
+    >>> ax = plot_curves([1, 2], {"std": [[1, 4], [3, 4]]}, {"level": 2}, xlabel="n", ylabel="s")
+    >>> print(caption(ax))
+    s against n. std, median of 2 from 2 to 4; level at 2.
+    """
+    alone = ax is None
+    ax = _figure(1, 1, (5.6, 3.4)).axes[0] if ax is None else ax
+    x = np.asarray(x, dtype=float)
+    for number, (label, curve) in enumerate(measured.items()):
+        _draw_measured(ax, x, label, np.asarray(curve, dtype=float), number)
+    for number, (label, curve) in enumerate((predicted or {}).items()):
+        y = np.broadcast_to(np.asarray(curve, dtype=float), x.shape)
+        style, color = _DASHES[number % 3], _PREDICTED_CURVES[number % 3]
+        ax.plot(x, y, style, label=label, color=color)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.set(**{f"{axis}scale": "log" for axis in log})
+    if alone:
+        _legend_of_all(ax.figure)
+    return ax
+
+
+def _draw_measured(ax: Axes, x: Floats, label: str, curve: Floats, number: int) -> None:
+    color, marker = _MEASURED_CURVES[number % 4], "o^sD"[number % 4]
+    runs = np.atleast_2d(curve)
+    if len(runs) > 1:
+        ax.fill_between(x, runs.min(0), runs.max(0), color=color, alpha=0.2, linewidth=0)
+        label += f", median of {len(runs)}"
+    line = {"label": label, "color": color, "marker": marker, "markersize": 4}
+    ax.plot(x, np.median(runs, axis=0), markevery=ceil(len(x) / 25), **line)
+
+
 def _words(name: str, law: Law | None, tally: _Tally, peak: tuple[float, float] | None) -> str:
     """Two sentences, one a line: what was drawn against what was predicted, then where it lies."""
+    entries = "1 entry" if tally.size == 1 else f"{tally.size} entries"
     if not tally.finite:
-        return f"{name}: {tally.size} entries, none of them finite."
+        return f"{name}: {entries}, none of them finite."
     predicted = f", {_short(law.std)} predicted" if law else ""
-    first = f"{name}: {tally.size} entries, std {_short(tally.std)} measured{predicted}"
+    first = f"{name}: {entries}, std {_short(tally.std)} measured{predicted}"
     for atom, hits in tally.atoms.items():
         chance = law.atoms[atom] if law else 0.0
         share = _short(hits / tally.finite)
@@ -243,17 +295,22 @@ def _line_in_words(line: Any) -> str:
     y = y[np.isfinite(y)]
     if not len(y):
         return ""
-    if y.min() == y.max():
-        return f"{line.get_label()} at {_short(y[0])}"
-    ends = f"{line.get_label()} from {_short(y[0])} to {_short(y[-1])}"
-    inside = {y.min(), y.max()} - {y[0], y[-1]}
-    return ends + (f" (between {_short(y.min())} and {_short(y.max())})" if inside else "")
+    first, last, low, high = map(_short, (y[0], y[-1], y.min(), y.max()))
+    if low == high:
+        return f"{line.get_label()} at {low}"
+    words = f"{line.get_label()} from {first} to {last}"
+    return words if {low, high} == {first, last} else f"{words} (between {low} and {high})"
 
 
 def show(figure_or_axes: Figure | Axes) -> None:
-    """Display a figure, and under it its caption as text that a screen reader reads."""
+    """Display a figure, and under it its caption as text that a screen reader reads.
+
+    A figure made with pyplot is closed, so that the notebook doesn't show it a second time.
+    """
     figure = figure_or_axes.figure if isinstance(figure_or_axes, Axes) else figure_or_axes
     display(figure)  # type: ignore[no-untyped-call]
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close(figure)
     words = caption(figure)
     text = {"text/markdown": f"*{words}*", "text/plain": words}
     display(text, raw=True)  # type: ignore[no-untyped-call]
