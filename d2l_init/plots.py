@@ -133,7 +133,7 @@ def _draw_density(
     low, high = _range(law, tally)
     peak = None
     if left and tally.low < tally.high:
-        edges = np.linspace(low, high, int(np.clip(2 * left ** (1 / 3), 10, 100)) + 1)
+        edges = _edges(law, low, high, int(np.clip(2 * left ** (1 / 3), 10, 100)))
         counts = _count(array, tally, edges)
         density = counts / tally.finite / np.diff(edges)
         ax.stairs(density, edges, fill=True, alpha=0.45, color=_MEASURED, label="measured")
@@ -149,15 +149,31 @@ def _draw_density(
 
 
 def _range(law: Law | None, tally: _Tally) -> tuple[float, float]:
-    ends = [tally.low, tally.high]
-    if law and tally.finite:
-        ends += [end for end in law.support if np.isfinite(end)]
-    return (min(ends), max(ends)) if tally.finite else (-1.0, 1.0)
+    """From the smallest to the largest entry, or to the law's end where that is near."""
+    if not tally.finite:
+        return -1.0, 1.0
+    near = 0.25 * (tally.high - tally.low)
+    low, high = law.support if law else (tally.low, tally.high)
+    return (
+        min(low, tally.low) if tally.low - low <= near else tally.low,
+        max(high, tally.high) if high - tally.high <= near else tally.high,
+    )
+
+
+def _edges(law: Law | None, low: float, high: float, bins: int) -> Floats:
+    """Bins of about equal width, none of which straddles an end of one of the law's parts."""
+    parts = [part.support() for _, part in law.parts if hasattr(part, "support")] if law else []
+    breaks = sorted({low, high, *(end for ends in parts for end in ends if low < end < high)})
+    widths = [
+        np.linspace(left, right, ceil(bins * (right - left) / (high - low)) + 1)
+        for left, right in zip(breaks, breaks[1:], strict=False)
+    ]
+    return np.asarray(np.unique(np.concatenate(widths)))
 
 
 def _law_grid(law: Law, low: float, high: float) -> Floats:
     margin = 0.04 * (high - low) or 1.0
-    ends = [end for end in law.support if np.isfinite(end)]
+    ends = [end for end in law.support if low - margin < end < high + margin]
     steps = [np.nextafter(end, far) for end in ends for far in (-np.inf, np.inf)]
     return np.sort(np.concatenate([np.linspace(low - margin, high + margin, 801), steps]))
 
@@ -384,7 +400,7 @@ def _drawn(initializer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
 def _panels(panels: list[tuple[str, NDArray[Any], Any]]) -> Figure:
     columns = min(len(panels), 2 if len(panels) <= 4 else 3)
     rows = ceil(len(panels) / columns)
-    figure = _figure(rows, columns, (4.2 * columns, 2.9 * rows))
+    figure = _figure(rows, columns, (3.7 * columns, 2.7 * rows))
     for ax in figure.axes[len(panels) :]:
         ax.remove()
     for ax, (name, values, initializer) in zip(figure.axes[: len(panels)], panels, strict=True):
