@@ -145,19 +145,19 @@ def _draw_density(
         x = _law_grid(law, low, high)
         ax.plot(x, law.pdf(x), color=_PREDICTED, linewidth=1.8, label="predicted")
     ax.set_ylabel("density")
+    ax.locator_params(axis="x", nbins=5)
     return peak
 
 
 def _range(law: Law | None, tally: _Tally) -> tuple[float, float]:
-    """From the smallest to the largest entry, or to the law's end where that is near."""
+    """From the smallest to the largest entry, or to the law's end where it ends abruptly."""
     if not tally.finite:
         return -1.0, 1.0
-    near = 0.25 * (tally.high - tally.low)
-    low, high = law.support if law else (tally.low, tally.high)
-    return (
-        min(low, tally.low) if tally.low - low <= near else tally.low,
-        max(high, tally.high) if high - tally.high <= near else tally.high,
-    )
+    span, low, high = tally.high - tally.low, tally.low, tally.high
+    for end in law.support if law else ():
+        if np.isfinite(end) and law and law.pdf(end) * span > 0.02:
+            low, high = min(low, end), max(high, end)
+    return low, high
 
 
 def _edges(law: Law | None, low: float, high: float, bins: int) -> Floats:

@@ -1,0 +1,21 @@
+# make lab    opens the course in JupyterLab (PORT=8888, START=notebooks/02-....ipynb to choose)
+# make test   passes the tests (TESTS="tests/unit -k haar" to choose)
+# make record runs the chapters and keeps their outputs (NOTEBOOKS="notebooks/01-....ipynb")
+# make lock   resolves requirements/ again from pyproject.toml
+
+START = notebooks/01-default-initialization.ipynb
+PORT = 8888
+ready = . .ci/ready.sh
+
+.PHONY: lab test record lock
+lab:
+	@$(ready) && exec "$$python" -m jupyterlab $$as_root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/$(START)
+
+test:
+	@$(ready) && exec "$$python" -m pytest $(TESTS)
+
+record:
+	@$(ready) && "$$python" -m d2l_init record $(NOTEBOOKS) && "$$python" .ci/readme.py
+
+lock:
+	@only_uv=1; $(ready) && "$$uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra cpu --extra test pyproject.toml -o requirements/cpu.txt

@@ -1,0 +1,56 @@
+"""What holds for the whole suite: skips under REQUIRE_ALL, and the time of each notebook."""
+
+import os
+from collections import defaultdict
+
+import pytest
+
+SLOWEST = 180  # seconds for one notebook; machines differ sevenfold
+
+
+def pytest_collection_modifyitems(items):
+    if not any("gpu" in item.keywords for item in items):
+        return
+    from mxnet import context
+
+    if context.num_gpus() == 0:
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="MXNet sees no GPU on this machine"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if os.environ.get("REQUIRE_ALL") and report.skipped and not item.get_closest_marker("gpu"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but REQUIRE_ALL is set: {report.longrepr}"
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    seconds = seconds_by_notebook(terminalreporter)
+    if seconds:
+        terminalreporter.section("seconds for each notebook")
+    for notebook, spent in sorted(seconds.items()):
+        terminalreporter.line(f"{notebook:<50} {spent:6.1f}")
+
+
+def seconds_by_notebook(terminalreporter):
+    seconds = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            path = getattr(report, "nodeid", "").split("::")[0]
+            if path.endswith(".ipynb"):
+                seconds[path] += getattr(report, "duration", 0.0)
+    return seconds
+
+
+def pytest_sessionfinish(session, exitstatus):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    slow = {path: spent for path, spent in seconds_by_notebook(reporter).items() if spent > SLOWEST}
+    if slow:
+        reporter.line(f"slower than {SLOWEST} s: {slow}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
