@@ -65,31 +65,23 @@ def _execute(notebook: Any, path: Path) -> None:
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
     )
+    client.reset_execution_trackers()
     with _private_folder() as folder:
         manager = client.create_kernel_manager()
         manager.transport, manager.ip = "ipc", f"{folder}/kernel"  # no port for others to listen to
-        try:
-            client.execute()
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            cell = _failed_cell(notebook)
-            reason = f"{type(error).__name__}: {_reason(error)}"
-            raise RecordError(f"{path}: cell {cell} did not run: {reason}") from error
+        with client.setup_kernel():
+            # cell by cell: client.execute() would answer signals in our place
+            for index, cell in enumerate(notebook.cells):
+                try:
+                    client.execute_cell(cell, index, client.code_cells_executed + 1)
+                except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+                    message = f"{path}: cell {index + 1} did not run: {_reason(error)}"
+                    raise RecordError(message) from error
 
 
 def _reason(error: Exception) -> str:
     name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
-    return f"{name}: {value}" if name else str(error).strip().split("\n")[0]
-
-
-def _failed_cell(notebook: Any) -> int:
-    """Number, from 1, of the cell that was running: the last one that was given a count."""
-    begun = [
-        number
-        for number, cell in enumerate(notebook.cells, 1)
-        if cell.cell_type == "code" and (cell.get("execution_count") or cell.get("outputs"))
-    ]
-    code = [n for n, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
-    return begun[-1] if begun else code[0]
+    return f"{name}: {value}" if name else f"{type(error).__name__}: {error}".split("\n")[0]
 
 
 @contextmanager

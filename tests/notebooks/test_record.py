@@ -1,0 +1,97 @@
+"""Recording: the same file twice, and the old file whenever something fails."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+FIGURE = """\
+from matplotlib.figure import Figure
+figure = Figure()
+figure.subplots().plot([1, 3, 2])
+figure"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    def write(*sources):
+        path = tmp_path / "chapter.ipynb"
+        cells = [new_markdown_cell("# Title"), *map(new_code_cell, sources)]
+        nbformat.write(new_notebook(cells=cells), path)
+        return path
+
+    return write
+
+
+def record(path, **options):
+    command = [sys.executable, "-m", "d2l_init", "record", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+def test_the_second_recording_changes_nothing(notebook):
+    path = notebook("%matplotlib inline\n1 + 1", FIGURE, "for n in range(3):\n    print(n)")
+    first = record(path)
+    assert first.returncode == 0, first.stderr
+    assert "changed" in first.stderr and " s, " in first.stderr
+    recorded = path.read_bytes()
+    assert b"image/png" in recorded
+    again = record(path)
+    assert "unchanged" in again.stderr
+    assert path.read_bytes() == recorded
+
+
+def test_metadata_is_that_of_any_machine(notebook):
+    path = notebook("1 + 1")
+    record(path)
+    saved = nbformat.read(path, 4)
+    assert saved.metadata.kernelspec.name == "python3"
+    assert "version" not in saved.metadata.language_info
+    assert all("execution" not in cell.metadata for cell in saved.cells)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("1 / 0", "ZeroDivisionError"), ("import os\nos._exit(9)", "DeadKernelError")],
+    ids=["failing cell", "killed kernel"],
+)
+def test_a_run_that_fails_leaves_the_file_and_names_the_cell(notebook, source, message):
+    path = notebook("1 + 1", source, "2 + 2")
+    before = path.read_bytes()
+    ran = record(path)
+    assert ran.returncode == 1
+    assert "chapter.ipynb: cell 3" in ran.stderr
+    assert message in ran.stderr
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["chapter.ipynb"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_recording_leaves_the_file(notebook, tmp_path, signum):
+    begun = tmp_path / "begun"
+    path = notebook(f"open({str(begun)!r}, 'w').close()", "import time\ntime.sleep(30)")
+    before = path.read_bytes()
+    command = [sys.executable, "-m", "d2l_init", "record", str(path)]
+    recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if begun.exists():
+            break
+        time.sleep(0.1)
+    recorder.send_signal(signum)
+    _, told = recorder.communicate(timeout=60)
+    assert recorder.returncode != 0
+    assert path.read_bytes() == before
+    if signum != signal.SIGKILL:
+        assert "as it was" in told
+
+
+@pytest.mark.parametrize("name", ["missing.ipynb", "notes.txt"])
+def test_a_path_that_is_no_notebook_is_named(tmp_path, name):
+    (tmp_path / "notes.txt").touch()
+    ran = record(tmp_path / name)
+    assert ran.returncode == 1
+    assert name in ran.stderr
