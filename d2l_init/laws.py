@@ -224,9 +224,7 @@ def axes(shape: Sequence[int], layout: str | None = None, groups: int = 1) -> st
     return letters
 
 
-def fans(
-    shape: Sequence[int], *, layout: str | None = None, groups: int = 1
-) -> tuple[int, int]:
+def fans(shape: Sequence[int], *, layout: str | None = None, groups: int = 1) -> tuple[int, int]:
     """Fan-in and fan-out: how many inputs one output sums, how many outputs one input reaches.
 
     ``layout`` names the axes of the weight as MXNet stores them: ``OIHW`` (the default), ``OHWI``

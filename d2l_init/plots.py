@@ -7,6 +7,7 @@ its caption beneath. Counting goes through an array in pieces, so that no second
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, sqrt
 from re import match
 from typing import Any
@@ -166,7 +167,7 @@ def _edges(law: Law | None, low: float, high: float, bins: int) -> Floats:
     breaks = sorted({low, high, *(end for ends in parts for end in ends if low < end < high)})
     widths = [
         np.linspace(left, right, ceil(bins * (right - left) / (high - low)) + 1)
-        for left, right in zip(breaks, breaks[1:], strict=False)
+        for left, right in pairwise(breaks)
     ]
     return np.asarray(np.unique(np.concatenate(widths)))
 

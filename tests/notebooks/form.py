@@ -45,7 +45,9 @@ def headings(notebook) -> list[tuple[int, int, str]]:
 
 
 def pictures(cell) -> list[int]:
-    return [k for k, out in enumerate(cell.get("outputs", [])) if "image/png" in out.get("data", {})]
+    return [
+        k for k, out in enumerate(cell.get("outputs", [])) if "image/png" in out.get("data", {})
+    ]
 
 
 def measures(notebook) -> dict[str, float]:

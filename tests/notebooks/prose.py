@@ -144,7 +144,7 @@ def unsupported(notebook) -> list[tuple[int, Number, list[Number]]]:
     return [
         (cell, number, nearest(number, known))
         for cell, number, known in checked(notebook)
-        if not any(number.equals(other) for other in known)
+        if is_caught(number, known)
     ]
 
 
@@ -152,10 +152,14 @@ def nearest(number: Number, known: list[Number]) -> list[Number]:
     return sorted(set(known), key=lambda other: abs(other.value - number.value))[:3]
 
 
+def is_caught(number: Number, known: list[Number]) -> bool:
+    return is_claim(number) and not any(number.equals(other) for other in known)
+
+
 def mutations(number: Number) -> list[Number]:
     """The same number with one digit changed: by one, by five, at each place."""
     changed = []
-    for match in re.finditer(r"\d", number.text):
+    for match in re.finditer(r"\d(?!0?\^\{?[-−]?\d)", number.text):  # not the base of a power
         for step in (1, 5, 9):
             digit = str((int(match[0]) + step) % 10)
             text = number.text[: match.start()] + digit + number.text[match.end() :]

@@ -27,7 +27,10 @@ def test_draws_follow_the_law(name, kind):
 def test_one_entry_of_many_draws_follows_the_law_where_entries_depend(name, kind, shape):
     mx.random.seed(3)
     rng = np.random.default_rng(3)
-    entries = [w.ravel()[rng.integers(w.size)] for w in (DEPENDENT[name].sample(shape) for _ in range(4000))]
+    entries = [
+        w.ravel()[rng.integers(w.size)]
+        for w in (DEPENDENT[name].sample(shape) for _ in range(4000))
+    ]
     assert follows(np.array(entries), law(DEPENDENT[name], shape))
 
 
@@ -141,7 +144,7 @@ def test_ones_own_class_gets_a_law_by_a_method():
 
 
 def test_names_and_dumped_texts_work():
-    assert law("xavier", (8, 4)) .std == law(init.Xavier(), (8, 4)).std
+    assert law("xavier", (8, 4)).std == law(init.Xavier(), (8, 4)).std
     assert law(di.Sparse(2).dumps(), (8, 4)).atoms == {0.0: 0.5}
 
 
