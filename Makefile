@@ -9,13 +9,15 @@ ready = . .ci/ready.sh
 
 .PHONY: lab test record lock
 lab:
-	@$(ready) && exec "$$python" -m jupyterlab $$as_root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/$(START)
+	@$(ready); exec "$$python" -m jupyterlab $$as_root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/$(START)
 
 test:
-	@$(ready) && exec "$$python" -m pytest $(TESTS)
+	@$(ready); exec "$$python" -m pytest $(TESTS)
 
 record:
-	@$(ready) && "$$python" -m d2l_init record $(NOTEBOOKS) && "$$python" .ci/readme.py
+	@$(ready); "$$python" -m d2l_init record $(NOTEBOOKS) && "$$python" .ci/readme.py
 
 lock:
-	@only_uv=1; $(ready) && "$$uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra cpu --extra test pyproject.toml -o requirements/cpu.txt
+	@only_uv=1; $(ready); set -- pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate; \
+	"$$uv" "$$@" --python-version 3.11 --extra cpu --extra test pyproject.toml -o requirements/cpu.txt; \
+	echo uv | "$$uv" "$$@" --python-version 3.8 - -o requirements/uv.txt

@@ -46,7 +46,7 @@ def picture() -> bytes:
 
 def main() -> int:
     new = {ROOT / "README.md": readme().encode(), ROOT / PICTURE: picture()}
-    stale = [path for path, content in new.items() if not path.exists() or path.read_bytes() != content]
+    stale = [path for path in new if not path.exists() or path.read_bytes() != new[path]]
     if "--check" in sys.argv:
         print("\n".join(f"{path.name} is out of date: run make record" for path in stale))
         return bool(stale)

@@ -41,14 +41,14 @@ def record(paths: Iterable[str | Path] | None = None) -> list[Path]:
 
 
 def _record_one(path: Path) -> bool:
-    import nbformat.v4
+    import nbformat
 
     started = time.monotonic()
     print(f"{path.stem} ...", end=" ", file=sys.stderr, flush=True)
-    notebook = nbformat.v4.reads(path.read_text(encoding="utf-8"))
+    notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     _execute(notebook, path)
     _normalize(notebook)
-    changed = _replace(path, nbformat.v4.writes(notebook) + "\n")
+    changed = _replace(path, nbformat.writes(notebook) + "\n")  # type: ignore[no-untyped-call]
     word = "changed" if changed else "unchanged"
     print(f"{time.monotonic() - started:.1f} s, {word}", file=sys.stderr, flush=True)
     return changed

@@ -8,24 +8,41 @@ import pytest
 SLOWEST = 180  # seconds for one notebook; machines differ sevenfold
 
 
+def pytest_configure(config):
+    # As a plugin of its own it sees notebooks and doctests too, which are not below this folder.
+    if os.environ.get("REQUIRE_ALL"):
+        config.pluginmanager.register(RequireAll())
+
+
+class RequireAll:
+    """A skip is a failure, except that of a test marked gpu."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item):
+        report = yield
+        return report if item.get_closest_marker("gpu") else without_skip(report)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self):
+        return without_skip((yield))
+
+
+def without_skip(report):
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but REQUIRE_ALL is set: {report.longrepr}"
+    return report
+
+
 def pytest_collection_modifyitems(items):
-    if not any("gpu" in item.keywords for item in items):
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu:
         return
     from mxnet import context
 
     if context.num_gpus() == 0:
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="MXNet sees no GPU on this machine"))
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    outcome = yield
-    report = outcome.get_result()
-    if os.environ.get("REQUIRE_ALL") and report.skipped and not item.get_closest_marker("gpu"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped, but REQUIRE_ALL is set: {report.longrepr}"
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason="MXNet sees no GPU on this machine"))
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
