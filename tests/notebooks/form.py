@@ -5,6 +5,7 @@
 
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -87,7 +88,7 @@ def heading_faults(notebook):
     titles = [title for _, level, title in found if level == 1]
     if len(titles) != 1 or found[0][1] != 1:
         yield f"one title must stand at the top, got {titles}"
-    for (_, above, _), (number, level, title) in zip(found, found[1:], strict=False):
+    for (_, above, _), (number, level, title) in pairwise(found):
         if level > above + 1:
             yield f"cell {number}: heading {title!r} skips from level {above} to {level}"
     second = [title for _, level, title in found if level == 2]

@@ -20,7 +20,8 @@ import nbformat
 FRAME = ("Overview", "Summary", "Exercises", "What's next")
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 NUMBER = re.compile(
-    r"""(?<![\w.^]) (?P<sign>[-−])? (?P<digits>\d{1,3}(?:[,\u2009\u202f]\d{3})+|\d+) (?P<part>\.\d+)?
+    r"""(?<![\w.^]) (?P<sign>[-−])?
+        (?P<digits>\d{1,3}(?:[,\u2009\u202f]\d{3})+|\d+) (?P<part>\.\d+)?
         (?: [eE](?P<e>[-+−]?\d+) | \s*(?:×|·|\\times|\\cdot)\s*10\^\{?(?P<ten>[-−]?\d+)\}?
           | (?P<power>\^\{?[-−]?\d+\}?) )?
         (?: \s?\\?(?P<percent>%) )? (?![\w]) (?!\.\d)""",
@@ -28,7 +29,7 @@ NUMBER = re.compile(
 )
 NOT_CLAIMS = re.compile(
     r"""```.*?``` | `[^`]*` | (?<=\])\([^)]*\) | ^\#[^\n]* | <!--.*?-->
-        | \b(?:[Ss]ections?|[Cc]hapters?|[Ee]quations?|eqs?\.|[Ff]igures?|[Pp]ages?|arXiv:)\s*[\d.,]+
+        | \b(?:[Ss]ections?|[Cc]hapters?|[Ee]quations?|eqs?\.|[Ff]igures?|[Pp]ages?)\s*[\d.,]+
         | (?<=[A-Za-z.]\s)\(?(?:19|20)\d\d(?=[,);\]]) """,
     re.X | re.S | re.M,
 )

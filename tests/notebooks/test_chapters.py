@@ -2,8 +2,9 @@
 
 import nbformat
 import pytest
-from notebooks import form, prose
 from notebooks.rerun import sanitized
+
+from notebooks import form, prose
 
 CHAPTERS = form.chapters()
 

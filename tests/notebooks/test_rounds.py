@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pytest
-from notebooks import form
 from notebooks.rerun import run, texts
+
+from notebooks import form
 
 MEMORY_MB, SECONDS = 1024, 180
 

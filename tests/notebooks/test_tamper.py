@@ -6,6 +6,7 @@ import sys
 
 import nbformat
 import pytest
+
 from notebooks import form, prose
 
 CHAPTERS = form.chapters()

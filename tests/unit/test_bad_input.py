@@ -94,7 +94,7 @@ def test_a_bias_without_initializer_is_named_with_the_way_out():
     # Gluon drops a parameter's old values before it calls any initializer with force_reinit, so
     # what our error can save is the array it is given, not the parameter's last state.
     layer = nn.Dense(8, in_units=4, bias_initializer=None, prefix="out_")
-    with pytest.raises(ValueError, match="'out_bias'.*initializer of its own, such as 'zeros'"):
+    with pytest.raises(ValueError, match=r"'out_bias'.*initializer of its own, such as 'zeros'"):
         layer.initialize(di.he_normal())
 
 
@@ -112,10 +112,10 @@ def test_nets_that_cannot_be_plotted_say_what_to_do():
     with pytest.raises(ValueError, match="net must have parameters to plot, got Sequential"):
         di.plot_weights(nn.Sequential())
     layer = nn.Dense(8, prefix="a_")
-    with pytest.raises(ValueError, match="'a_weight' has no values yet: call net.initialize"):
+    with pytest.raises(ValueError, match=r"'a_weight' has no values yet: call net\.initialize"):
         di.plot_weights(layer)
     layer.initialize()
-    with pytest.raises(ValueError, match="'a_weight' has no values yet: .*pass one batch"):
+    with pytest.raises(ValueError, match=r"'a_weight' has no values yet: .*pass one batch"):
         di.plot_weights(layer)
 
 

@@ -58,8 +58,9 @@ Init dense1_weight (1, 8)
 def test_the_recorded_figures_come_out_again(threads, load):
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * load)]
     try:
-        ran = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True,
-                             check=True, env={**os.environ, "OMP_NUM_THREADS": threads})  # fmt: skip
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        command = [sys.executable, "-c", CALLS]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     finally:
         for process in busy:
             process.kill()

@@ -67,7 +67,8 @@ def test_it_fills_every_kind_of_layer(name, layer):
     block.initialize()
     weight = block.weight.data().asnumpy()
     assert weight.dtype == np.float32
-    assert np.isfinite(weight).all() and np.abs(weight).max() > 0
+    assert np.isfinite(weight).all()
+    assert np.abs(weight).max() > 0
 
 
 @pytest.mark.parametrize("name", ["VarianceScaling", "HaarOrthogonal", "Sparse", "Mixture"])
@@ -158,8 +159,10 @@ def test_identity_hands_its_input_on():
     grouped.initialize()
     image = mx.nd.random.normal(shape=(2, 4, 5, 5))
     assert np.array_equal(grouped(image).asnumpy(), image.asnumpy())
-    transposed = nn.Conv2DTranspose(4, 3, padding=1, groups=2, in_channels=4,
-                                    weight_initializer=di.Identity(layout="IOHW", groups=2))  # fmt: skip
+    own = di.Identity(layout="IOHW", groups=2)
+    transposed = nn.Conv2DTranspose(
+        4, 3, padding=1, groups=2, in_channels=4, weight_initializer=own
+    )
     transposed.initialize()
     assert np.array_equal(transposed(image).asnumpy(), image.asnumpy())
 

@@ -11,6 +11,7 @@ from unit.draws import BUILT_IN, DEPENDENT, INDEPENDENT, SHAPES, draw, follows, 
 
 import d2l_init as di
 from d2l_init import Law, fans, gain, law
+import itertools
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -77,7 +78,7 @@ def haar_statistics(initializer, count=1500, size=6):
 
 
 def haar_fits(statistics):
-    """E tr = 0 and E tr² = 1 for n > 1 (Diaconis & Shahshahani 1994), det ±1 alike, corner's law."""
+    """E tr = 0, E tr² = 1 (Diaconis & Shahshahani 1994), both signs of det, the corner's law."""
     trace, determinant, corner = statistics.T
     count = len(trace)
     signs = stats.binomtest(int((determinant > 0).sum()), count, 0.5).pvalue > draws.P
@@ -229,7 +230,7 @@ def test_the_computed_gain_is_the_integral(function, kinks):
     edges = [-12, *kinks, 12]
     square = sum(
         integrate.quad(lambda z: function(np.array(z)) ** 2 * stats.norm.pdf(z), a, b, limit=200)[0]
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
     )
     assert gain(function) == pytest.approx(1 / np.sqrt(square), rel=1e-5)
 

@@ -19,8 +19,10 @@ if os.environ.get("ONE_CORE"):
 import d2l_init as di
 digest = hashlib.sha256()
 for initializer, shape in [
-    (di.he_normal(seed=3), (1100, 2000)), (di.VarianceScaling(distribution="normal", seed=3), (1100, 2000)),
-    (di.Mixture([(0.5, (5, 10)), (0.5, 0)], seed=3), (1100, 2000)), (di.HaarOrthogonal(seed=3), (300, 300)),
+    (di.he_normal(seed=3), (1100, 2000)),
+    (di.VarianceScaling(distribution="normal", seed=3), (1100, 2000)),
+    (di.Mixture([(0.5, (5, 10)), (0.5, 0)], seed=3), (1100, 2000)),
+    (di.HaarOrthogonal(seed=3), (300, 300)),
     (di.Sparse(seed=3), (300, 300)), (di.DeltaOrthogonal(seed=3), (64, 64, 3, 3)),
 ]:
     digest.update(initializer.sample(shape).tobytes())
