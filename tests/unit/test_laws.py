@@ -1,5 +1,7 @@
 """Laws against draws, fans against layers, gains against integrals."""
 
+import itertools
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -11,7 +13,6 @@ from unit.draws import BUILT_IN, DEPENDENT, INDEPENDENT, SHAPES, draw, follows, 
 
 import d2l_init as di
 from d2l_init import Law, fans, gain, law
-import itertools
 
 
 @pytest.mark.parametrize("kind", SHAPES)
