@@ -1,0 +1,102 @@
+"""A chapter in a real JupyterLab, seen through Chromium as a reader sees it."""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "tests" / "artefacts"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = "axe-core@4.14.1"
+AXE_SHA512 = (
+    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+)
+FLAGS = [
+    "--no-sandbox",  # root, as CI is, cannot have one
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+READY = """() => {
+    const widget = window.jupyterapp && window.jupyterapp.shell.currentWidget;
+    const context = widget && widget.sessionContext, kernel = context && context.session
+        && context.session.kernel;
+    return !!(context && context.isReady && kernel && kernel.status === 'idle'
+              && kernel.connectionStatus === 'connected');
+}"""
+DONE = """() => {
+    const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')];
+    return document.querySelector('[data-mime-type="application/vnd.jupyter.error"]')
+        || (prompts.length && prompts.every(prompt => /\\[\\d+\\]/.test(prompt.textContent)));
+}"""
+CLEAR = "() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')"
+TOO_WIDE = """kinds => [...document.querySelectorAll(kinds)]
+    .filter(element => element.scrollWidth > element.clientWidth + 2)
+    .map(element => element.textContent.slice(0, 80))"""
+CONTENTS = """() => [...document.querySelectorAll('.jp-TableOfContents-tree .jp-tocItem-content')]
+    .map(item => item.textContent.trim())"""
+IMAGES = """() => [...document.querySelectorAll('.jp-OutputArea-output img')]
+    .map(image => image.naturalWidth * image.naturalHeight)"""
+# JupyterLab lays out in boxes that clip, inside which axe takes all text for hidden.
+UNCLIP = """body, html, #main, .lm-Widget, .lm-DockPanel-widget, .jp-WindowedPanel-outer
+    { overflow: visible !important; }"""
+AUDIT = """async () => {
+    const found = await axe.run({include: [['.jp-RenderedMarkdown'], ['.jp-OutputArea-output']]});
+    return {checked: found.passes.map(rule => rule.id), violations: found.violations.flatMap(
+        rule => rule.nodes.map(node => ({rule: rule.id, impact: rule.impact, html: node.html,
+                                         target: node.target.join(' ')})))};
+}"""
+
+
+def axe_source(folder):
+    """The script of axe-core, from npm's package, which must be the one that was looked at."""
+    kept = ROOT / ".tools" / "axe.tgz"
+    if not kept.exists():
+        command = ["npm", "pack", "--silent", AXE, "--pack-destination", str(folder)]
+        name = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copy(folder / name.split("\n")[-1], kept)
+    digest = base64.b64encode(hashlib.sha512(kept.read_bytes()).digest()).decode()
+    assert digest == AXE_SHA512, f"{kept} is not {AXE}"
+    shutil.unpack_archive(kept, folder, "gztar")
+    return (folder / "package" / "axe.min.js").read_text()
+
+
+def execute(page, command, **arguments):
+    return page.evaluate(
+        "([command, args]) => window.jupyterapp.commands.execute(command, args).then(() => 0)",
+        [command, arguments],
+    )
+
+
+def settle(page):
+    page.wait_for_timeout(1200)
+
+
+def open_chapter(page, lab, name):
+    """Opens a chapter alone, with a kernel, and without the side bar."""
+    page.goto(f"{lab.url}lab/tree/notebooks/{name}?token={lab.token}&reset")
+    page.wait_for_function(READY, timeout=120_000)
+    page.evaluate(CLEAR)
+    execute(page, "application:toggle-left-area")
+
+
+def run_all(page):
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    page.wait_for_function(DONE, timeout=300_000)
+    settle(page)
+
+
+def photograph(page, name):
+    """Tiles of the whole chapter: Chromium draws nothing in a window of its full height."""
+    PICTURES.mkdir(exist_ok=True)
+    scroller = "document.querySelector('.jp-WindowedPanel-outer')"
+    height, step = page.evaluate(f"() => [{scroller}.scrollHeight, {scroller}.clientHeight]")
+    for tile, top in enumerate(range(0, height, step), 1):
+        page.evaluate(f"top => {{ {scroller}.scrollTop = top }}", top)
+        page.wait_for_timeout(250)
+        page.screenshot(path=PICTURES / f"{name}-{tile:02d}.png")
+    page.evaluate(f"() => {{ {scroller}.scrollTop = 0 }}")

@@ -1,0 +1,91 @@
+"""Every chapter as a reader meets it: opened by `make lab`, run once, in both themes."""
+
+import re
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+import seeing
+
+from notebooks import form
+
+CHAPTERS = form.chapters()
+# What JupyterLab 4.6 itself says on the console, whatever is open.
+LABS_OWN = re.compile(
+    r"favicon|api/workspaces|api/kernels.*50\d|ResizeObserver|mathjax.*deprecat", re.I
+)
+
+
+@pytest.fixture(scope="module", params=CHAPTERS, ids=lambda path: path.stem)
+def seen(request, lab, browser):
+    """The chapter after Run All, and what the console said until then."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints = []
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    seeing.open_chapter(page, lab, request.param.name)
+    seeing.run_all(page)
+    notebook = nbformat.read(request.param, 4)
+    yield SimpleNamespace(page=page, name=request.param.stem, notebook=notebook, console=complaints)
+    page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+    page.close()
+
+
+def test_it_runs_without_an_error(seen):
+    errors = seen.page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+    assert errors.all_text_contents() == []
+    stderr = seen.page.locator('[data-mime-type="application/vnd.jupyter.stderr"]')
+    assert stderr.all_text_contents() == []
+
+
+def test_every_figure_is_drawn(seen):
+    sizes = seen.page.evaluate(seeing.IMAGES)
+    assert len(sizes) == form.measures(seen.notebook)["figures"]
+    assert all(size > 10_000 for size in sizes)
+
+
+def test_the_table_of_contents_has_the_headings(seen):
+    seen.page.evaluate("() => window.jupyterapp.shell.activateById('table-of-contents')")
+    seeing.settle(seen.page)
+    shown = seen.page.evaluate(seeing.CONTENTS)
+    seeing.execute(seen.page, "application:toggle-left-area")
+    assert shown == [title.replace("`", "") for _, _, title in form.headings(seen.notebook)]
+
+
+def test_the_console_has_no_error_of_ours(seen):
+    assert [text for text in seen.console if not LABS_OWN.search(text)] == []
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_nothing_overflows_in_either_theme_at_either_width(seen, theme, width):
+    seen.page.set_viewport_size({"width": width, "height": 900})
+    seeing.execute(seen.page, "apputils:change-theme", theme=f"JupyterLab {theme}")
+    seeing.settle(seen.page)
+    seeing.photograph(seen.page, f"{seen.name}-{theme.lower()}-{width}")
+    kinds = ".jp-RenderedMarkdown, .jp-OutputArea-output"
+    if width == 1280:  # in a narrow window code may scroll, as it does in every notebook
+        kinds += ", .cm-scroller"
+    assert seen.page.evaluate(seeing.TOO_WIDE, kinds) == []
+
+
+@pytest.mark.parametrize("theme", ["Dark", "Light"])
+def test_axe_finds_no_serious_fault_in_our_content(seen, axe, theme):
+    """A figure's alt text is its caption, which stands beneath it as text."""
+    seeing.execute(seen.page, "apputils:change-theme", theme=f"JupyterLab {theme}")
+    seen.page.add_style_tag(content=seeing.UNCLIP)
+    seeing.settle(seen.page)
+    seen.page.evaluate(axe)
+    found = seen.page.evaluate(seeing.AUDIT)
+    assert "color-contrast" in found["checked"]
+    serious = [f for f in found["violations"] if f["impact"] in ("serious", "critical")]
+    assert [fault for fault in serious if not is_labs(fault)] == []
+
+
+def is_labs(fault):
+    """Alt texts, which JupyterLab drops, and the colour in which its themes show links."""
+    link = fault["rule"] in ("color-contrast", "link-in-text-block") and fault["html"][:3] == "<a "
+    return link or fault["rule"] == "image-alt"
