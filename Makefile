@@ -20,4 +20,5 @@ record:
 lock:
 	@only_uv=1; $(ready); set -- pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate; \
 	"$$uv" "$$@" --python-version 3.11 --extra cpu --extra test pyproject.toml -o requirements/cpu.txt; \
+	"$$uv" "$$@" --python-version 3.11 --extra cu112 -c requirements/cpu.txt pyproject.toml -o requirements/cu112.txt; \
 	echo uv | "$$uv" "$$@" --python-version 3.8 - -o requirements/uv.txt

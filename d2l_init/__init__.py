@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .plots import plot_histogram as plot_histogram
     from .plots import plot_weights as plot_weights
     from .plots import show as show
+    from .runtime import doctor as doctor
+    from .runtime import install_kernel as install_kernel
     from .runtime import record as record
 
 _ROOMS = {
@@ -44,7 +46,7 @@ _ROOMS = {
     ),
     "laws": "Law fans gain law",
     "plots": "caption gallery plot_curves plot_histogram plot_weights show",
-    "runtime": "record",
+    "runtime": "doctor install_kernel record",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

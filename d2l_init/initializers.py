@@ -62,7 +62,9 @@ class _Drawn(mx.init.Initializer):
         return hash((type(self), self.dumps()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Drawn) and hash(self) == hash(other)
+        if not isinstance(other, _Drawn):
+            return NotImplemented
+        return type(self) is type(other) and self.dumps() == other.dumps()
 
     def _shown(self) -> dict[str, Any]:
         return dict(self._kwargs)
