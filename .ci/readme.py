@@ -15,15 +15,27 @@ CHAPTER = "notebooks/01-default-initialization.ipynb"
 PICTURE = "notebooks/first-figure.png"
 
 
+def start_page() -> str:
+    """The page on which the course opens: it stands in the Makefile, as START."""
+    return re.search(r"^START = (\S+)$", (ROOT / "Makefile").read_text(), re.M)[1]
+
+
+def binder(project: dict) -> str:
+    owner_and_name = "/".join(project["urls"]["Repository"].split("/")[-2:])
+    address = f"https://mybinder.org/v2/gh/{owner_and_name}/v{project['version']}"
+    return f"{address}?urlpath=lab/tree/{start_page()}"
+
+
 def links() -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     repository = project["urls"]["Repository"]
+    launch = f"[![Open on Binder](https://mybinder.org/badge_logo.svg)]({binder(project)})"
     code = "[![Code: Apache-2.0](https://img.shields.io/badge/code-Apache--2.0-006BA4)](LICENSE)"
     text = (
         "[![Text: CC BY-SA 4.0](https://img.shields.io/badge/text-CC%20BY--SA%204.0-595959)]"
         "(notebooks/LICENSE.md)"
     )
-    return f"{code} {text}\n\n```sh\ngit clone {repository}\ncd {repository.split('/')[-1]}\n```"
+    return f"{launch} {code} {text}\n\n```sh\ngit clone {repository}\ncd {repository.split('/')[-1]}\n```"
 
 
 def readme() -> str:

@@ -48,9 +48,13 @@ def test_every_pin_of_a_lock_has_a_hash_and_no_address(lock):
 
 
 def test_the_lock_satisfies_the_project():
-    pinned = {pin.name.replace("_", "-"): str(pin.specifier)[2:] for pin in pins(LOCKS[0])}
+    pinned = {
+        pin.name.replace("_", "-"): str(pin.specifier)[2:] for lock in LOCKS for pin in pins(lock)
+    }
     wanted = chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     for requirement in map(Requirement, wanted):
+        if requirement.name == "d2l-init":  # an extra that includes another
+            continue
         version = pinned[requirement.name.replace("_", "-")]
         assert requirement.specifier.contains(version), f"{requirement} is pinned at {version}"
 

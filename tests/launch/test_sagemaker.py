@@ -1,0 +1,135 @@
+"""The SageMaker scripts in a folder laid out as the platform's, through stops and without a net."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from launching import ROOT, copy_project
+
+SCRIPTS = sorted((ROOT / "sagemaker").glob("*.sh"))
+CONDA = """#!/bin/sh
+# Stands in for conda: makes the environment that `conda create --prefix P python=3.11` would.
+while [ "$1" != --prefix ]; do shift; done
+exec "{uv}" venv --quiet --seed --python "{python}" "$2"
+"""
+
+
+class Platform:
+    """A home in which only one folder persists, and a machine's own PATH."""
+
+    def __init__(self, folder, conda=False):
+        self.home = folder / "home" / "ec2-user"
+        self.volume = self.home / "SageMaker"
+        self.project = self.volume / "d2l_init"
+        self.log = self.volume / ".d2l_init" / "log"
+        self.project.mkdir(parents=True)
+        copy_project(self.project)
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        if conda:
+            text = CONDA.format(uv=shutil.which("uv") or "uv", python=sys.executable)
+            (self.bin / "conda").write_text(text)
+            (self.bin / "conda").chmod(0o755)
+        cache = os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache" / "uv"
+        self.env = {
+            "HOME": str(self.home),
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "D2L_INIT_VOLUME": str(self.volume),
+            "D2L_INIT_BUILD": "cpu",
+            "UV_CACHE_DIR": str(cache),
+            **{k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_", "SSL_"))},
+        }
+
+    def run(self, script, **more):
+        started = time.monotonic()
+        command = ["bash", str(self.project / "sagemaker" / script)]
+        ran = subprocess.run(command, env=self.env | more, capture_output=True, text=True)
+        return ran, time.monotonic() - started
+
+    def wait_for(self, words, seconds=600):
+        for _ in range(seconds * 5):
+            if self.log.exists() and words in self.log.read_text():
+                return self.log.read_text()
+            time.sleep(0.2)
+        raise AssertionError(f"{words!r} not in the log:\n{self.log.read_text()}")
+
+    def stop(self):
+        """What a stop of the instance leaves: the volume, and nothing else of the home."""
+        for path in self.home.iterdir():
+            if path != self.volume:
+                shutil.rmtree(path)
+        self.log.unlink(missing_ok=True)
+
+    def kernels(self):
+        command = [sys.executable, "-m", "jupyter", "kernelspec", "list"]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True).stdout
+
+    def execute(self):
+        """Runs chapter 01 on the kernel; returns what went wrong."""
+        chapter = self.project / "notebooks" / "01-default-initialization.ipynb"
+        command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--stdout",
+                   "--ExecutePreprocessor.kernel_name=d2l-init", str(chapter)]  # fmt: skip
+        ran = subprocess.run(command, env=self.env, capture_output=True, text=True)
+        return "" if ran.returncode == 0 and "0.01068833" in ran.stdout else ran.stderr[-2000:]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_clean_and_fits_a_lifecycle_configuration(script):
+    assert "set -euo pipefail" in script.read_text()
+    assert len(script.read_text()) < 16_384
+    if shutil.which("shellcheck") is None:
+        pytest.skip("no shellcheck on this machine (Debian: apt-get install shellcheck)")
+    ran = subprocess.run(["shellcheck", "-x", script], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_scripts_open_nothing_and_pipe_nothing_into_a_shell():
+    text = "".join(path.read_text() for path in SCRIPTS)
+    for word in ("curl", "wget", "0.0.0.0", "chmod 777", "conda_", "authorized_keys"):
+        assert word not in text
+
+
+@pytest.mark.install
+@pytest.mark.parametrize("conda", [False, True], ids=["conda-less", "conda-like"])
+def test_a_notebook_instance_has_its_kernel_after_each_start(tmp_path, conda):
+    platform = Platform(tmp_path, conda)
+    ran, seconds = platform.run("on-create.sh")
+    assert ran.returncode == 0, ran.stderr
+    assert seconds < 60
+    assert "in the background" in ran.stdout
+    platform.wait_for("kernel d2l-init is registered")
+    assert "d2l-init" in platform.kernels()
+    assert platform.execute() == ""
+
+    before = (platform.volume / ".d2l_init" / "env" / "pyvenv.cfg").stat().st_mtime
+    platform.log.unlink()
+    platform.run("on-create.sh")
+    platform.wait_for("kernel d2l-init is registered")
+    assert (platform.volume / ".d2l_init" / "env" / "pyvenv.cfg").stat().st_mtime == before
+
+    platform.stop()
+    assert "d2l-init" not in platform.kernels()
+    ran, seconds = platform.run("on-start.sh")
+    assert ran.returncode == 0, ran.stderr
+    assert seconds < 60
+    assert "kernel d2l-init is registered" in platform.log.read_text()
+    assert "d2l-init" in platform.kernels()
+    assert platform.execute() == ""
+
+
+@pytest.mark.parametrize("script", ["on-create.sh", "on-start.sh", "studio.sh"])
+def test_without_a_network_the_log_says_so_and_the_machine_starts(tmp_path, script):
+    platform = Platform(tmp_path)
+    nowhere = "http://127.0.0.1:9"
+    lost = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "empty"), "PIP_NO_CACHE_DIR": "1",
+            "https_proxy": nowhere, "http_proxy": nowhere, "PIP_INDEX_URL": f"{nowhere}/simple",
+            "PIP_RETRIES": "0", "PIP_FIND_LINKS": ""}  # fmt: skip
+    ran, _ = platform.run(script, **lost)
+    assert ran.returncode == 0, ran.stderr
+    told = platform.wait_for("could not be built", 120)
+    assert "is there a network?" in told
+    assert "d2l-init" not in platform.kernels()
