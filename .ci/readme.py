@@ -35,7 +35,8 @@ def links() -> str:
         "[![Text: CC BY-SA 4.0](https://img.shields.io/badge/text-CC%20BY--SA%204.0-595959)]"
         "(notebooks/LICENSE.md)"
     )
-    return f"{launch} {code} {text}\n\n```sh\ngit clone {repository}\ncd {repository.split('/')[-1]}\n```"
+    folder = repository.split("/")[-1]
+    return f"{launch} {code} {text}\n\n```sh\ngit clone {repository}\ncd {folder}\n```"
 
 
 def readme() -> str:
