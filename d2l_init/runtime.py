@@ -171,7 +171,8 @@ def _system_libraries(machine: Machine) -> Finding:
         return Finding("system libraries", True, ", ".join(SYSTEM_LIBRARIES))
     packages = " ".join(SYSTEM_LIBRARIES[name] for name in lacking)
     found = f"{', '.join(lacking)}: cannot open shared object file"
-    return Finding("system libraries", False, found, f"apt-get install -y {packages}")
+    mend = f"apt-get install -y {packages} (Amazon Linux: dnf install -y libgomp libquadmath)"
+    return Finding("system libraries", False, found, mend)
 
 
 def _cuda_libraries(machine: Machine) -> Iterator[Finding]:

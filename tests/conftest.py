@@ -35,14 +35,19 @@ def without_skip(report):
 
 
 def pytest_collection_modifyitems(items):
-    gpu = [item for item in items if item.get_closest_marker("gpu")]
-    if not gpu:
-        return
-    from mxnet import context
+    if not (os.environ.get("CI") or os.environ.get("REQUIRE_ALL")):
+        skip_marked(items, "install", "installs libraries again: set CI or REQUIRE_ALL")
+    if any(item.get_closest_marker("gpu") for item in items):
+        from mxnet import context
 
-    if context.num_gpus() == 0:
-        for item in gpu:
-            item.add_marker(pytest.mark.skip(reason="MXNet sees no GPU on this machine"))
+        if context.num_gpus() == 0:
+            skip_marked(items, "gpu", "MXNet sees no GPU on this machine")
+
+
+def skip_marked(items, mark, reason):
+    for item in items:
+        if item.get_closest_marker(mark):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):

@@ -9,6 +9,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import psutil
@@ -38,7 +39,7 @@ class Lab:
         self.process, self.log, self.start = process, log, time.monotonic()
         match = self.wait_for(r"(http://127\.0\.0\.1:(\d+)/)(\S*)\?token=(\w+)")
         self.url, self.port, self.page, self.token = match[1], int(match[2]), match[3], match[4]
-        self.get("api/status")
+        self.wait_until_it_answers()
         self.seconds = time.monotonic() - self.start
 
     def wait_for(self, pattern):
@@ -47,6 +48,17 @@ class Lab:
                 return match
             time.sleep(0.1)
         raise AssertionError(f"no address within {PATIENCE} s:\n{self.log.read_text()}")
+
+    def wait_until_it_answers(self):
+        """The address is printed a moment before the server listens."""
+        while True:
+            try:
+                return self.get("api/status")
+            except URLError:
+                late = time.monotonic() - self.start > PATIENCE
+                if late or self.process.poll() is not None:
+                    raise AssertionError(f"no answer:\n{self.log.read_text()}") from None
+                time.sleep(0.1)
 
     def get(self, path, token=None):
         headers = {"Authorization": f"token {token or self.token}"}

@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 from launching import CHAPTERS, make_lab
 
-pytestmark = [
-    pytest.mark.install,
-    pytest.mark.skipif(
-        not (os.environ.get("CI") or os.environ.get("REQUIRE_ALL")),
-        reason="installs the libraries again: set CI or REQUIRE_ALL",
-    ),
-]
+pytestmark = pytest.mark.install
 CACHE = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache/uv")  # saves the download
 OUTER = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV", "XDG_CACHE_HOME", "PYTEST_ADDOPTS")
 
