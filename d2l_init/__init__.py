@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from .runtime import doctor as doctor
     from .runtime import install_kernel as install_kernel
     from .runtime import record as record
+    from .theory import MeanField as MeanField
+    from .theory import critical_sigma_w as critical_sigma_w
+    from .theory import mean_field as mean_field
 
 _ROOMS = {
     "initializers": (
@@ -47,6 +50,7 @@ _ROOMS = {
     "laws": "Law fans gain law",
     "plots": "caption gallery plot_curves plot_histogram plot_weights show",
     "runtime": "doctor install_kernel record",
+    "theory": "MeanField critical_sigma_w mean_field",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
