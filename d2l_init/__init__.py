@@ -38,9 +38,20 @@ if TYPE_CHECKING:
     from .runtime import doctor as doctor
     from .runtime import install_kernel as install_kernel
     from .runtime import record as record
+    from .signal_plots import plot_layer_histograms as plot_layer_histograms
+    from .signal_plots import plot_map as plot_map
+    from .signal_plots import plot_phases as plot_phases
+    from .signal_plots import plot_signals as plot_signals
+    from .signal_plots import plot_spectra as plot_spectra
+    from .signals import Trace as Trace
+    from .signals import trace as trace
+    from .spectra import jacobian as jacobian
+    from .spectra import log_singular_values as log_singular_values
+    from .sweeps import sweep as sweep
     from .theory import MeanField as MeanField
     from .theory import critical_sigma_w as critical_sigma_w
     from .theory import mean_field as mean_field
+    from .training import train as train
 
 _ROOMS = {
     "initializers": (
@@ -50,7 +61,12 @@ _ROOMS = {
     "laws": "Law fans gain law",
     "plots": "caption gallery plot_curves plot_histogram plot_weights show",
     "runtime": "doctor install_kernel record",
+    "signal_plots": "plot_layer_histograms plot_map plot_phases plot_signals plot_spectra",
+    "signals": "Trace trace",
+    "spectra": "jacobian log_singular_values",
+    "sweeps": "sweep",
     "theory": "MeanField critical_sigma_w mean_field",
+    "training": "train",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

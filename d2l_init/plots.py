@@ -415,7 +415,10 @@ def _panels(panels: list[tuple[str, NDArray[Any], Any]]) -> Figure:
 def _legend_of_all(figure: Figure) -> None:
     found = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes]
     keys = {label: handle for pairs in found for handle, label in pairs}
-    place = {"loc": "outside lower center", "ncols": len(keys), "frameon": False}
+    # about 11 characters an inch, and a handle takes 6: as many columns as fit
+    fit = int(11 * figure.get_figwidth() / (6 + max(map(len, keys), default=0)))
+    columns = min(len(keys), max(fit, 1))
+    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
     figure.legend(keys.values(), keys.keys(), **place)
 
 

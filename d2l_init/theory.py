@@ -87,6 +87,12 @@ class MeanField:
         return self.sigma_w**2 * _slope_moment(self._phi, self._scale)
 
     @cached_property
+    def chi(self) -> Floats:
+        """The same factor at each layer, where the second moment is q, shape (depth,)."""
+        slopes = [_slope_moment(self._phi, max(sqrt(q), 1e-150)) for q in map(float, self.q)]
+        return self.sigma_w**2 * np.array(slopes)
+
+    @cached_property
     def c_star(self) -> float:
         """The stable correlation: 1 in the ordered phase, below 1 in the chaotic one."""
         q = self._scale**2
