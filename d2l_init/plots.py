@@ -35,8 +35,8 @@ _STYLE: dict[str, Any] = {
 _COLORS = _STYLE["axes.prop_cycle"].by_key()["color"]
 _MEASURED, _PREDICTED = _COLORS[0], _COLORS[1]
 _MEASURED_CURVES = [_COLORS[k] for k in (0, 3, 4, 6)]
-_PREDICTED_CURVES = [_COLORS[k] for k in (1, 5, 8)]
-_DASHES = ("--", ":", "-.")
+_PREDICTED_CURVES = [_COLORS[k] for k in (1, 5, 8, 2)]
+_DASHES = ("--", ":", "-.", (0, (6, 3)))
 
 
 @dataclass
@@ -233,9 +233,11 @@ def plot_curves(
         _draw_measured(ax, x, label, np.asarray(curve, dtype=float), number)
     for number, (label, curve) in enumerate((predicted or {}).items()):
         y = np.broadcast_to(np.asarray(curve, dtype=float), x.shape)
-        style, color = _DASHES[number % 3], _PREDICTED_CURVES[number % 3]
-        ax.plot(x, y, style, label=label, color=color)
+        style, color = _DASHES[number % 4], _PREDICTED_CURVES[number % 4]
+        ax.plot(x, y, linestyle=style, label=label, color=color)
     ax.set(xlabel=xlabel, ylabel=ylabel)
+    if "x" not in log and np.array_equal(x, np.round(x)):
+        ax.xaxis.get_major_locator().set_params(integer=True)  # layers and steps have no halves
     ax.set(**{f"{axis}scale": "log" for axis in log})
     if alone:
         _legend_of_all(ax.figure)

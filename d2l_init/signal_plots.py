@@ -100,13 +100,13 @@ def _predicted_signal(
     ax: Axes, number: int, label: str, rms: Floats, theory: MeanField, after: bool
 ) -> str:
     depth = min(len(rms), theory.depth)
-    x, color = np.arange(1, depth + 1), _PREDICTED_CURVES[number % 3]
+    x, color = np.arange(1, depth + 1), _PREDICTED_CURVES[number % 4]
 
     def drawn(q: Floats) -> Floats:
         return np.sqrt(theory.after_activation(q) if after else q)[:depth]
 
     name = f"{label} predicted".strip()
-    ax.plot(x, drawn(theory.q), _DASHES[number % 3], color=color, label=name, zorder=4)
+    ax.plot(x, drawn(theory.q), linestyle=_DASHES[number % 4], color=color, label=name, zorder=4)
     words = f", {_short(float(drawn(theory.q)[-1]))} predicted"
     words += f" for layer {depth}" if depth < len(rms) else ""
     if theory.width is None:
@@ -132,9 +132,11 @@ def _draw_gradients(
             # from the last layer back, each layer multiplies the mean square by its own χ
             back = np.append(np.cumprod(theory.chi[: depth - 1][::-1])[::-1], 1.0)
             line = rms[depth - 1] * np.sqrt(back)
-            color, style = _PREDICTED_CURVES[number % 3], _DASHES[number % 3]
+            color, style = _PREDICTED_CURVES[number % 4], _DASHES[number % 4]
             name = f"{label} predicted".strip()
-            ax.plot(np.arange(1, depth + 1), line, style, color=color, label=name, zorder=4)
+            ax.plot(
+                np.arange(1, depth + 1), line, linestyle=style, color=color, label=name, zorder=4
+            )
             words[-1] += f", {_short(float(line[0]))} predicted for layer 1"
     ax.set(xlabel="layer", ylabel="rms of gradients", yscale="log")
     ax.set_label(f"Root mean square of the gradients by layer. {'; '.join(words)}.")
@@ -186,7 +188,7 @@ def _chosen(frame: pd.DataFrame, layers: Sequence[str] | None) -> list[int]:
 
 def _stairs(ax: Axes, number: int, counts: Floats, edges: Floats, label: str) -> None:
     style = ("-", "--", "-.", ":", (0, (1, 3)))[number % 5]
-    color = [*_MEASURED_CURVES, *_PREDICTED_CURVES][number % 7]
+    color = [*_MEASURED_CURVES, *_PREDICTED_CURVES][number % 8]
     density = counts / max(counts.sum(), 1) / np.diff(edges)
     ax.stairs(density, edges, color=color, linestyle=style, linewidth=1.6, label=label)
 
@@ -267,8 +269,8 @@ def plot_map(
                 fontsize="x-small")  # fmt: skip
     ends = ax.get_xlim(), ax.get_ylim()
     for number, (label, curve) in enumerate((predicted or {}).items()):
-        ax.plot(across, np.asarray(curve, float), _DASHES[number % 3], color="#C85200",
-                linewidth=2.5, label=label)  # fmt: skip
+        ax.plot(across, np.asarray(curve, float), linestyle=_DASHES[number % 4],
+                color="#C85200", linewidth=2.5, label=label)  # fmt: skip
     ax.set(yscale="log", xlim=ends[0], ylim=(max(ends[1][0], up[0] * 0.6), ends[1][1]))
     ax.set(xlabel=xlabel, ylabel=ylabel, yticks=up, yticklabels=[f"{one:g}" for one in up])
     ax.minorticks_off()

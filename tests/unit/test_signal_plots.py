@@ -1,0 +1,171 @@
+"""Pictures of signals: what is drawn was measured and predicted, and the caption says it."""
+
+import numpy as np
+import pytest
+from mxnet import np as mnp
+from mxnet import npx
+from mxnet.gluon import loss, nn
+
+import d2l_init as di
+
+DEPTH, WIDTH = 12, 60
+
+
+@pytest.fixture(autouse=True)
+def _numpy_semantics():
+    npx.set_np()
+    yield
+    npx.reset_np()
+
+
+def traced(scale, **options):
+    net = nn.Sequential()
+    for layer in range(1, DEPTH + 1):
+        net.add(nn.Dense(WIDTH, use_bias=False, prefix=f"layer{layer}_"))
+        net.add(nn.Activation("tanh", prefix=f"tanh{layer}_"))
+    net.add(nn.Dense(4, use_bias=False, prefix="output_"))
+    net.cast("float64")
+    net.initialize(di.VarianceScaling(scale, distribution="normal", seed=0))
+    random = np.random.default_rng(0)
+    X = mnp.array(random.standard_normal((30, WIDTH)), dtype="float64")
+    y = mnp.array(random.integers(0, 4, 30))
+    return di.trace(net, X, y, loss.SoftmaxCrossEntropyLoss(), **options)
+
+
+def theory(scale):
+    return di.mean_field("tanh", scale**0.5, 0, DEPTH, q0=scale, width=WIDTH)
+
+
+def line(ax, label):
+    (found,) = [one for one in ax.get_lines() if one.get_label() == label]
+    return found.get_data()
+
+
+def test_signals_are_the_trace_and_the_theory_on_logarithmic_axes():
+    trace, field = traced(1.5), theory(1.5)
+    signals, gradients = di.plot_signals(trace, field).axes
+    frame = trace.to_frame()
+    dense = frame[frame["block"] == "Dense"]
+    assert np.allclose(line(signals, "measured")[1], dense["mean_square"] ** 0.5)
+    assert np.allclose(line(signals, "predicted")[1], field.q**0.5)
+    assert np.allclose(line(gradients, "measured")[1], dense["grad_mean_square"] ** 0.5)
+    assert signals.get_yscale() == gradients.get_yscale() == "log"
+    (band,) = signals.collections
+    corners = band.get_paths()[0].vertices[:, 1]
+    assert corners.min() == pytest.approx((field.q_low**0.5).min())
+    assert corners.max() == pytest.approx((field.q_high**0.5).max())
+
+
+def test_the_gradient_is_predicted_from_the_last_hidden_layer_back():
+    field = theory(2.0)
+    x, y = line(di.plot_signals(traced(2.0), field).axes[1], "predicted")
+    assert len(x) == DEPTH
+    assert np.allclose(y[:-1] ** 2 / y[1:] ** 2, field.chi[:-1])
+
+
+def test_activations_are_compared_with_what_the_activation_makes_of_q():
+    trace, field = traced(1.5), theory(1.5)
+    signals = di.plot_signals(trace, field, after=True).axes[0]
+    assert np.allclose(line(signals, "predicted")[1], field.after_activation(field.q) ** 0.5)
+    assert line(signals, "measured")[1][3] ** 2 == pytest.approx(
+        trace.to_frame().loc["tanh4", "mean_square"]
+    )
+
+
+def test_the_caption_counts_the_layers_inside_the_band():
+    trace, field = traced(1.5), theory(1.5)
+    q = trace.to_frame().filter(regex="^layer", axis=0)["mean_square"].to_numpy()
+    inside = ((field.q_low <= q) & (q <= field.q_high)).sum()
+    words = di.caption(di.plot_signals(trace, field))
+    assert f"inside the band at {inside} of {DEPTH} layers" in words
+    assert f"{field.q[-1] ** 0.5:.3g} predicted for layer {DEPTH}" in words
+
+
+def test_a_net_outside_the_band_is_counted_outside():
+    words = di.caption(di.plot_signals(traced(3.0), theory(1.0)))
+    assert f"inside the band at {DEPTH} of" not in words
+
+
+def test_several_traces_share_the_axes():
+    figure = di.plot_signals(
+        {"a": traced(1.0), "b": traced(2.0)}, {"a": theory(1.0), "b": theory(2.0)}
+    )
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    assert {"a measured", "a predicted", "b measured", "b predicted"} <= set(labels)
+    assert "b measured from" in di.caption(figure)
+
+
+def test_unknown_labels_of_the_theory_are_named():
+    with pytest.raises(ValueError, match=r"theory must have labels of trace \(a\), got \['b'\]"):
+        di.plot_signals({"a": traced(1.0)}, {"b": theory(1.0)})
+
+
+def test_layer_histograms_are_densities_of_the_chosen_layers():
+    trace = traced(4.0, bins=40)
+    outputs, gradients = di.plot_layer_histograms(trace, ["tanh1", "tanh12"]).axes
+    for ax in (outputs, gradients):
+        assert len(ax.patches) == 2
+        for stairs in ax.patches:
+            heights, edges, _ = stairs.get_data()
+            assert (heights * np.diff(edges)).sum() == pytest.approx(1)
+    saturated = trace.to_frame().loc["tanh1", "saturated"]
+    assert f"saturated share {saturated:.3g}" in di.caption(outputs)
+
+
+def test_five_activations_are_chosen_by_default():
+    labels = di.plot_layer_histograms(traced(1.0, bins=20)).axes[0].get_legend_handles_labels()[1]
+    assert [label.split(",")[0] for label in labels] == [
+        f"tanh{layer}" for layer in (1, 4, 7, 9, 12)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "layers", "words"),
+    [({}, None, "must be made with bins"), ({"bins": 9}, ["no"], "layers must be among")],
+)
+def test_histograms_that_are_not_there_are_named(options, layers, words):
+    with pytest.raises(ValueError, match=words):
+        di.plot_layer_histograms(traced(1.0, **options), layers)
+
+
+def test_the_phase_diagram_draws_the_critical_line_and_the_nets():
+    up = [0.0, 0.2, 0.4]
+    ax = di.plot_phases("tanh", [0.8, 1.4, 2.0], up, [(1, 0.1), (1.5, 0.3)])
+    x, y = line(ax, "χ₁ = 1")
+    assert np.allclose(x, [di.critical_sigma_w("tanh", b) for b in up])
+    assert list(y) == up
+    assert line(ax, "nets measured")[0].tolist() == [1, 1.5]
+    assert {text.get_text() for text in ax.texts} == {"ordered", "chaotic"}
+    assert "The edge of chaos runs from σ_w = 1 at σ_b = 0" in di.caption(ax.figure)
+
+
+def test_a_map_writes_its_numbers_and_draws_the_prediction():
+    ax = di.plot_map(
+        [1, 2, 3], [5, 10], [[0.1, 0.5, 0.9], [0.1, 0.2, 0.3]], {"3 ξ": [4, 6, 12]},
+        xlabel="σ_w", ylabel="depth", value="accuracy",
+    )  # fmt: skip
+    assert [text.get_text() for text in ax.texts] == ["0.1", "0.5", "0.9", "0.1", "0.2", "0.3"]
+    assert line(ax, "3 ξ")[1].tolist() == [4, 6, 12]
+    assert di.caption(ax.figure) == (
+        "accuracy from 0.1 to 0.9, over σ_w from 1 to 3 and depth from 5 to 10."
+    )
+
+
+def test_a_map_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"values must have shape \(2, 3\), got \(3, 2\)"):
+        di.plot_map([1, 2, 3], [5, 10], np.zeros((3, 2)), xlabel="x", ylabel="y", value="v")
+
+
+def test_spectra_are_drawn_in_powers_of_ten():
+    ax = di.plot_spectra({"Haar": np.zeros(3), "Gauss": np.log([100, 1, 0.01])}, {"one": 0})
+    assert np.allclose(line(ax, "Gauss")[1], [2, 0, -2])
+    assert "Gauss from 2 to −2" in di.caption(ax.figure)
+    with pytest.raises(ValueError, match=r"measured must hold spectra of one size, got sizes"):
+        di.plot_spectra({"a": np.zeros(3), "b": np.zeros(4)})
+
+
+def test_no_figure_is_left_open():
+    import matplotlib.pyplot as plt
+
+    di.plot_signals(traced(1.0), theory(1.0))
+    assert plt.get_fignums() == []
