@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .theory import MeanField as MeanField
     from .theory import critical_sigma_w as critical_sigma_w
     from .theory import mean_field as mean_field
+    from .training import accuracy as accuracy
     from .training import train as train
 
 _ROOMS = {
@@ -66,7 +67,7 @@ _ROOMS = {
     "spectra": "jacobian log_singular_values",
     "sweeps": "sweep",
     "theory": "MeanField critical_sigma_w mean_field",
-    "training": "train",
+    "training": "accuracy train",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

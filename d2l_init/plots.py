@@ -215,12 +215,14 @@ def plot_curves(
     xlabel: str,
     ylabel: str,
     log: str = "",
+    upright: Mapping[str, float] | None = None,
 ) -> Axes:
     """What was measured as marked lines, what was predicted as dashed ones, over the same x.
 
     A measured curve of two axes (runs, points) is drawn as its median, with a band from the
-    smallest to the largest run. A single number draws a level guide line. ``log`` names the
-    logarithmic axes: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
+    smallest to the largest run. A single number draws a level guide line; ``upright`` has places
+    on the x axis for upright ones. ``log`` names the logarithmic axes: ``""``, ``"x"``, ``"y"`` or
+    ``"xy"``.
 
     >>> ax = plot_curves([1, 2], {"std": [[1, 4], [3, 4]]}, {"level": 2}, xlabel="n", ylabel="s")
     >>> print(caption(ax))
@@ -235,6 +237,9 @@ def plot_curves(
         y = np.broadcast_to(np.asarray(curve, dtype=float), x.shape)
         style, color = _DASHES[number % 4], _PREDICTED_CURVES[number % 4]
         ax.plot(x, y, linestyle=style, label=label, color=color)
+    for number, (label, place) in enumerate((upright or {}).items(), len(predicted or {})):
+        style, color = _DASHES[number % 4], _PREDICTED_CURVES[number % 4]
+        ax.axvline(place, linestyle=style, label=label, color=color)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if "x" not in log and np.array_equal(x, np.round(x)):
         ax.xaxis.get_major_locator().set_params(integer=True)  # layers and steps have no halves
@@ -310,7 +315,9 @@ def _caption_of_axes(ax: Axes) -> str:
 
 
 def _line_in_words(line: Any) -> str:
-    y = np.asarray(line.get_ydata(), dtype=float)
+    x, y = (np.asarray(data, dtype=float) for data in line.get_data())
+    if len(x) == 2 and x[0] == x[1]:
+        return f"{line.get_label()} stands at {_short(x[0])}"
     y = y[np.isfinite(y)]
     if not len(y):
         return ""

@@ -251,7 +251,8 @@ def plot_map(
 ) -> Axes:
     """Measured values, shape (len(y), len(x)), as colours, with predicted curves y(x) on top.
 
-    The y axis is logarithmic; the number is written into each cell, so that colour is not all.
+    The y axis is logarithmic, the x axis has a place for each value; the number is written into each
+    cell, so that colour is not all.
 
     Raises ValueError when the shape of ``values`` is another one.
     """
@@ -260,19 +261,21 @@ def plot_map(
     across, up, cells = (np.asarray(one, float) for one in (x, y, values))
     if cells.shape != (len(up), len(across)):
         raise ValueError(f"values must have shape {(len(up), len(across))}, got {cells.shape}")
-    mesh = ax.pcolormesh(across, up, cells, cmap="cividis", shading="nearest")
+    places = np.arange(len(across))  # cells of equal width, however the values are spaced
+    mesh = ax.pcolormesh(places, up, cells, cmap="cividis", shading="nearest")
     ax.figure.colorbar(mesh, ax=ax, label=value).ax.set_label("<colours>")
     middle = (cells.max() + cells.min()) / 2
     for (row, column), cell in np.ndenumerate(cells):
         ink = "white" if cell < middle else "black"
-        ax.text(across[column], up[row], f"{cell:.2g}", color=ink, ha="center", va="center",
+        ax.text(column, up[row], f"{cell:.2g}", color=ink, ha="center", va="center",
                 fontsize="x-small")  # fmt: skip
     ends = ax.get_xlim(), ax.get_ylim()
     for number, (label, curve) in enumerate((predicted or {}).items()):
-        ax.plot(across, np.asarray(curve, float), linestyle=_DASHES[number % 4],
+        ax.plot(places, np.asarray(curve, float), linestyle=_DASHES[number % 4],
                 color="#C85200", linewidth=2.5, label=label)  # fmt: skip
     ax.set(yscale="log", xlim=ends[0], ylim=(max(ends[1][0], up[0] * 0.6), ends[1][1]))
-    ax.set(xlabel=xlabel, ylabel=ylabel, yticks=up, yticklabels=[f"{one:g}" for one in up])
+    ax.set(xlabel=xlabel, xticks=places, xticklabels=[f"{one:g}" for one in across])
+    ax.set(ylabel=ylabel, yticks=up, yticklabels=[f"{one:g}" for one in up])
     ax.minorticks_off()
     ax.set_label(
         f"{value} from {_short(cells.min())} to {_short(cells.max())}, over {xlabel} from "

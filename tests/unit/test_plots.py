@@ -204,3 +204,10 @@ def test_every_public_name_has_words_and_leads_somewhere():
         assert getattr(di, name).__doc__.strip(), name
     with pytest.raises(AttributeError, match="has no attribute 'nosuch'"):
         di.nosuch  # noqa: B018
+
+
+def test_an_upright_guide_line_is_told_by_its_place():
+    ax = di.plot_curves(
+        [1, 2], {"loss": [3, 1]}, {"level": 2}, xlabel="gain", ylabel="loss", upright={"√2": 2**0.5}
+    )
+    assert di.caption(ax) == ("loss against gain. loss from 3 to 1; level at 2; √2 stands at 1.41.")
