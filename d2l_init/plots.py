@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .laws import Floats, Law, law
+from .laws import Floats, Law, law, one_of
 
 _PIECE = 2**20
 _STYLE: dict[str, Any] = {
@@ -216,23 +216,26 @@ def plot_curves(
     ylabel: str,
     log: str = "",
     upright: Mapping[str, float] | None = None,
+    told: str = "values",
 ) -> Axes:
     """What was measured as marked lines, what was predicted as dashed ones, over the same x.
 
     A measured curve of two axes (runs, points) is drawn as its median, with a band from the
     smallest to the largest run. A single number draws a level guide line; ``upright`` has places
     on the x axis for upright ones. ``log`` names the logarithmic axes: ``""``, ``"x"``, ``"y"`` or
-    ``"xy"``.
+    ``"xy"``. ``told`` says what the caption tells of the measured curves: their ``"values"`` or the
+    place where they are ``"lowest"``, for values that differ between machines.
 
     >>> ax = plot_curves([1, 2], {"std": [[1, 4], [3, 4]]}, {"level": 2}, xlabel="n", ylabel="s")
     >>> print(caption(ax))
     s against n. std, median of 2 from 2 to 4; level at 2.
     """
+    one_of("told", told, ("values", "lowest"))
     alone = ax is None
     ax = _figure(1, 1, (5.6, 3.4)).axes[0] if ax is None else ax
     x = np.asarray(x, dtype=float)
     for number, (label, curve) in enumerate(measured.items()):
-        _draw_measured(ax, x, label, np.asarray(curve, dtype=float), number)
+        _draw_measured(ax, x, label, np.asarray(curve, dtype=float), number).set_gid(told)
     for number, (label, curve) in enumerate((predicted or {}).items()):
         y = np.broadcast_to(np.asarray(curve, dtype=float), x.shape)
         style, color = _DASHES[number % 4], _PREDICTED_CURVES[number % 4]
@@ -249,14 +252,14 @@ def plot_curves(
     return ax
 
 
-def _draw_measured(ax: Axes, x: Floats, label: str, curve: Floats, number: int) -> None:
+def _draw_measured(ax: Axes, x: Floats, label: str, curve: Floats, number: int) -> Any:
     color, marker = _MEASURED_CURVES[number % 4], "o^sD"[number % 4]
     runs = np.atleast_2d(curve)
     if len(runs) > 1:
         ax.fill_between(x, runs.min(0), runs.max(0), color=color, alpha=0.2, linewidth=0)
         label += f", median of {len(runs)}"
     line = {"label": label, "color": color, "marker": marker, "markersize": 4}
-    ax.plot(x, np.median(runs, axis=0), markevery=ceil(len(x) / 25), **line)
+    return ax.plot(x, np.median(runs, axis=0), markevery=ceil(len(x) / 25), **line)[0]
 
 
 def _words(name: str, law: Law | None, tally: _Tally, peak: tuple[float, float] | None) -> str:
@@ -318,6 +321,8 @@ def _line_in_words(line: Any) -> str:
     x, y = (np.asarray(data, dtype=float) for data in line.get_data())
     if len(x) == 2 and x[0] == x[1]:
         return f"{line.get_label()} stands at {_short(x[0])}"
+    if line.get_gid() == "lowest" and np.isfinite(y).any():
+        return f"{line.get_label()}, is lowest at {_short(x[np.nanargmin(y)])}"
     y = y[np.isfinite(y)]
     if not len(y):
         return ""

@@ -251,8 +251,8 @@ def plot_map(
 ) -> Axes:
     """Measured values, shape (len(y), len(x)), as colours, with predicted curves y(x) on top.
 
-    The y axis is logarithmic, the x axis has a place for each value; the number is written into each
-    cell, so that colour is not all.
+    The y axis is logarithmic, the x axis has a place for each value. Each cell holds its number, so
+    that colour is not all.
 
     Raises ValueError when the shape of ``values`` is another one.
     """

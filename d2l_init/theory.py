@@ -16,11 +16,11 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import erf, expit, log_expit
 
-from .laws import Floats, one_of
+from .laws import END, Floats, mesh_of, nodes, normal_mean, one_of
 
 Activation = Callable[[Floats], Floats]
 
-_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
 def _elu(z: Floats, alpha: float = 1.0) -> Floats:
@@ -37,7 +37,7 @@ _ACTIVATIONS: dict[str, Activation] = {
     "softrelu": lambda z: np.logaddexp(z, 0),
     "softsign": lambda z: z / (1 + abs(z)),
     "elu": _elu,
-    "selu": lambda z: _SELU_SCALE * _elu(z, _SELU_ALPHA),
+    "selu": lambda z: SELU_SCALE * _elu(z, SELU_ALPHA),
     "gelu": lambda z: z * (1 + erf(z / sqrt(2))) / 2,
     "swish": lambda z: z * expit(z),
 }
@@ -134,7 +134,7 @@ class MeanField:
             raise ValueError("width must be given to mean_field for a band, got None")
         variance = [0.0]
         for q in map(float, self.q[:-1]):
-            fourth = _mean(lambda z: self._phi(z) ** 4, sqrt(q))
+            fourth = normal_mean(lambda z: self._phi(z) ** 4, sqrt(q))
             fresh = self.sigma_w**4 * (fourth - self._moment(q) ** 2) / self.width
             variance.append(fresh + self._slope_of_q(q) ** 2 * variance[-1])
         return np.asarray(np.sqrt(np.array(variance) / self.q**2 + 2 / self.width))
@@ -154,7 +154,7 @@ class MeanField:
         return np.array([self._moment(float(one)) for one in np.ravel(q)]).reshape(np.shape(q))
 
     def _moment(self, q: float) -> float:
-        return _mean(lambda z: self._phi(z) ** 2, sqrt(q))
+        return normal_mean(lambda z: self._phi(z) ** 2, sqrt(q))
 
     def _next_q(self, q: float) -> float:
         return self.sigma_w**2 * self._moment(q) + self.sigma_b**2
@@ -168,7 +168,7 @@ class MeanField:
     def _slope_of_q(self, q: float) -> float:
         # by Gaussian integration by parts: no derivative of φ, so kinks do no harm
         scale = max(sqrt(q), 1e-150)
-        curved = _mean(lambda z: self._phi(z) ** 2 * ((z / scale) ** 2 - 1), scale)
+        curved = normal_mean(lambda z: self._phi(z) ** 2 * ((z / scale) ** 2 - 1), scale)
         return self.sigma_w**2 * curved / (2 * scale**2)
 
     @property
@@ -258,7 +258,7 @@ def _where_critical(phi: Activation, sigma_b: float) -> Iterator[float]:
 
     def excess(q: float) -> float:
         """By how much the next second moment is then above q, as a share of q."""
-        return (critical(q) * _mean(lambda z: phi(z) ** 2, sqrt(q)) + sigma_b**2) / q - 1
+        return (critical(q) * normal_mean(lambda z: phi(z) ** 2, sqrt(q)) + sigma_b**2) / q - 1
 
     grid = np.geomspace(1e-12, 1e12, 97)
     over = [excess(q) for q in grid]
@@ -319,65 +319,25 @@ def _limit(step: Callable[[float], float], start: float) -> float:
     return inf if up else 0.0
 
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)  # type: ignore[no-untyped-call]
-_END = 9.0  # standard deviations; beyond lie 2e-19
-
-
-def _nodes(edges: Floats) -> tuple[Floats, Floats]:
-    """Places and weights of Gauss–Legendre's rule on each panel; edges along the last axis."""
-    middle, reach = (edges[..., 1:] + edges[..., :-1]) / 2, np.diff(edges) / 2
-    z = middle[..., None] + reach[..., None] * _NODES
-    weight = reach[..., None] * _WEIGHTS * np.exp(-z * z / 2) / sqrt(2 * np.pi)
-    return z.reshape(*z.shape[:-2], -1), weight.reshape(*z.shape[:-2], -1)
-
-
-def _mean(function: Activation, scale: float) -> float:
-    """E[function(scale · z)] under N(0, 1)."""
-    z, weight = _nodes(_mesh(function, scale))
-    return float(weight @ function(scale * z))
-
-
-def _mesh(function: Activation, scale: float) -> Floats:
-    """Edges of panels on which the function is smooth: halved until halving changes nothing.
-
-    Gauss–Hermite is slow for kinks and steep activations; this finds where they are.
-    """
-    edges = np.linspace(-_END, _END, 25)
-    for _ in range(26):
-        halves = (edges[1:] + edges[:-1]) / 2
-        fine = np.insert(edges, range(1, len(edges)), halves)
-        whole, split = (_panels(function, scale, mesh) for mesh in (edges, fine))
-        rough = abs(whole - split[::2] - split[1::2]) > 1e-9 * abs(split).sum()
-        if not rough.any():
-            break
-        edges = np.insert(edges, np.flatnonzero(rough) + 1, halves[rough])
-    return np.asarray(edges)
-
-
-def _panels(function: Activation, scale: float, edges: Floats) -> Floats:
-    z, weight = _nodes(edges)
-    return np.asarray((weight * function(scale * z)).reshape(-1, len(_NODES)).sum(1))
-
-
 def _mean_of_two(function: Activation, scale: float, c: float) -> float:
     """E[f(scale · u) f(scale · v)] for standard normal u, v of correlation c."""
     if abs(c) > 1 - 1e-13:
-        return _mean(lambda z: function(z) * function(np.sign(c) * z), scale)
-    mesh = _mesh(lambda z: function(z) ** 2, scale)
-    u, weight = _nodes(mesh)
+        return normal_mean(lambda z: function(z) * function(np.sign(c) * z), scale)
+    mesh = mesh_of(lambda z: function(z) ** 2, scale)
+    u, weight = nodes(mesh)
     rest = sqrt((1 - c) * (1 + c))
     # for each u, panels of v = c u + rest · w end where the function's do, or w's density asks
     ends = (mesh - c * u[:, None]) / rest
-    fixed = np.broadcast_to(np.linspace(-_END, _END, 13), (len(u), 13))
-    edges = np.sort(np.clip(np.concatenate([ends, fixed], axis=1), -_END, _END), axis=1)
-    w, inner_weight = _nodes(edges)
+    fixed = np.broadcast_to(np.linspace(-END, END, 13), (len(u), 13))
+    edges = np.sort(np.clip(np.concatenate([ends, fixed], axis=1), -END, END), axis=1)
+    w, inner_weight = nodes(edges)
     inner = (inner_weight * function(scale * (c * u[:, None] + rest * w))).sum(1)
     return float(weight @ (function(scale * u) * inner))
 
 
 def _slope_moment(function: Activation, scale: float) -> float:
     slope = _derivative(function, scale)
-    return _mean(lambda z: slope(z) ** 2, scale)
+    return normal_mean(lambda z: slope(z) ** 2, scale)
 
 
 def _derivative(function: Activation, scale: float) -> Activation:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .initializers import _blas, _cores, _real, _whole
 from .laws import one_of
+from .theory import SELU_ALPHA, SELU_SCALE
 
 Array = NDArray[Any]
 Rule = Callable[[Array], Array]  # from a parameter's gradient to what is added to the parameter
@@ -25,7 +26,6 @@ Rule = Callable[[Array], Array]  # from a parameter's gradient to what is added 
 # Nets in one product: enough of them to keep Python out of the way, few enough for the cache.
 _TOGETHER = 4
 # MXNet's operators take their settings in single precision, and so do ours.
-_SCALE, _ALPHA = np.float32(1.0507009873554805), np.float32(1.6732632423543772)
 _BETA1, _BETA2, _EPSILON, _ONE = map(np.float32, (0.9, 0.999, 1e-8, 1))
 
 
@@ -237,9 +237,9 @@ class _Activation:
 
 def _selu() -> _Activation:
     return _Activation(
-        lambda x: _SCALE * np.where(x > 0, x, _ALPHA * np.expm1(np.minimum(x, 0))),
-        # MXNet 1.9.1's slope, for the nets do what they would do there; SELU's is y + scale alpha.
-        lambda y: _SCALE * np.where(y > 0, 1, y + _ALPHA),
+        lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+        # MXNet 1.9.1's slope, not SELU's (that is y + scale alpha): nets learn as they do there.
+        lambda y: SELU_SCALE * np.where(y > 0, 1, y + SELU_ALPHA),
     )
 
 
