@@ -25,6 +25,7 @@ Rule = Callable[[Array], Array]  # from a parameter's gradient to what is added 
 
 # Nets in one product: enough of them to keep Python out of the way, few enough for the cache.
 _TOGETHER = 4
+_SCALE, _ALPHA = np.float32(SELU_SCALE), np.float32(SELU_ALPHA)  # as MXNet rounds them
 # MXNet's operators take their settings in single precision, and so do ours.
 _BETA1, _BETA2, _EPSILON, _ONE = map(np.float32, (0.9, 0.999, 1e-8, 1))
 
@@ -237,9 +238,9 @@ class _Activation:
 
 def _selu() -> _Activation:
     return _Activation(
-        lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+        lambda x: _SCALE * np.where(x > 0, x, _ALPHA * np.expm1(np.minimum(x, 0))),
         # MXNet 1.9.1's slope, not SELU's (that is y + scale alpha): nets learn as they do there.
-        lambda y: SELU_SCALE * np.where(y > 0, 1, y + SELU_ALPHA),
+        lambda y: _SCALE * np.where(y > 0, 1, y + _ALPHA),
     )
 
 

@@ -211,3 +211,11 @@ def test_an_upright_guide_line_is_told_by_its_place():
         [1, 2], {"loss": [3, 1]}, {"level": 2}, xlabel="gain", ylabel="loss", upright={"√2": 2**0.5}
     )
     assert di.caption(ax) == ("loss against gain. loss from 3 to 1; level at 2; √2 stands at 1.41.")
+
+
+def test_a_caption_can_tell_where_a_curve_is_lowest():
+    options = {"xlabel": "gain", "ylabel": "loss", "told": "lowest"}
+    ax = di.plot_curves([1, 1.5, 2], {"loss": [[3, 1, 2], [4, 1, np.inf]]}, **options)
+    assert di.caption(ax) == "loss against gain. loss, median of 2, is lowest at 1.5."
+    with pytest.raises(ValueError, match="told must be one of values, lowest, got 'mean'"):
+        di.plot_curves([1], {"loss": [1]}, xlabel="gain", ylabel="loss", told="mean")
