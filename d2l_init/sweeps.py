@@ -10,7 +10,7 @@ from itertools import product
 from numbers import Number
 from typing import Any, TypeVar
 
-import cloudpickle  # type: ignore[import-untyped]
+import cloudpickle
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs
