@@ -9,9 +9,32 @@ SLOWEST = 180  # seconds for one notebook; machines differ sevenfold
 
 
 def pytest_configure(config):
-    # As a plugin of its own it sees notebooks and doctests too, which are not below this folder.
+    # As plugins of their own they see notebooks and doctests too, which are not below this folder.
+    config.pluginmanager.register(SemanticsRestored())
     if os.environ.get("REQUIRE_ALL"):
         config.pluginmanager.register(RequireAll())
+
+
+class SemanticsRestored:
+    """npx.set_np() in a test or a doctest ends with it."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        from mxnet import npx
+
+        before = npx.is_np_shape(), npx.is_np_array()
+        try:
+            return (yield)
+        finally:
+            npx.set_np(*before)
+
+
+@pytest.fixture
+def numpy_semantics():
+    """What chapters have: MXNet's NumPy semantics."""
+    from mxnet import npx
+
+    npx.set_np()  # ends with the test: see SemanticsRestored
 
 
 class RequireAll:

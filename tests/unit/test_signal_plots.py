@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from mxnet import np as mnp
-from mxnet import npx
 from mxnet.gluon import loss, nn
 
 import d2l_init as di
@@ -11,11 +10,7 @@ import d2l_init as di
 DEPTH, WIDTH = 12, 60
 
 
-@pytest.fixture(autouse=True)
-def _numpy_semantics():
-    npx.set_np()
-    yield
-    npx.reset_np()
+pytestmark = pytest.mark.usefixtures("numpy_semantics")
 
 
 def traced(scale, **options):

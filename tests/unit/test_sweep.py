@@ -59,13 +59,6 @@ def places(request):
     }[request.param]
 
 
-@pytest.fixture
-def numpy_semantics():
-    npx.set_np()
-    yield
-    npx.reset_np()
-
-
 def signal_and_gradient(width, depth, seed):
     """A net as chapters write them: it needs npx.set_np() and draws from its seed alone."""
     net = nn.HybridSequential()
@@ -314,7 +307,7 @@ RETURNS = [
 ]
 
 
-@pytest.mark.parametrize(("returned", "message"), RETURNS, ids=[str(case[0]) for case in RETURNS])
+@pytest.mark.parametrize(("returned", "message"), RETURNS, ids=range(len(RETURNS)))
 def test_a_result_that_has_no_place_in_the_frame_is_reported_in_its_row(returned, message):
     with joblib.parallel_config(n_jobs=1):
         [error] = sweep(lambda x: returned, {"x": [1]}).error

@@ -304,7 +304,7 @@ def test_the_log_of_q_in_relu_nets_has_the_predicted_mean():
         ({"activation": lambda z: z.sum()}, "activation must return the shape it is given"),
         ({"activation": lambda z: np.log(z - 9)}, "activation must be finite"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_bad_input_is_named(arguments, words):

@@ -8,7 +8,7 @@ from mxnet.gluon import nn, rnn
 
 from d2l_init.signals import trace
 
-npx.set_np()
+pytestmark = pytest.mark.usefixtures("numpy_semantics")
 
 
 def normal(*shape, seed=0, dtype="float32"):
@@ -144,15 +144,16 @@ def test_dead_units_of_a_dense_layer_are_features():
 
 
 @pytest.mark.parametrize(
-    ("conv", "shape"),
+    ("kind", "shape"),
     [
-        (nn.Conv1D(4, 3, in_channels=2), (3, 2, 9)),
-        (nn.Conv2D(4, 3, in_channels=2), (3, 2, 9, 9)),
-        (nn.Conv3D(4, 3, in_channels=2), (3, 2, 5, 5, 5)),
+        (nn.Conv1D, (3, 2, 9)),
+        (nn.Conv2D, (3, 2, 9, 9)),
+        (nn.Conv3D, (3, 2, 5, 5, 5)),
     ],
     ids=["1D", "2D", "3D"],
 )
-def test_dead_units_of_a_convolution_are_channels_also_after_its_activation(conv, shape):
+def test_dead_units_of_a_convolution_are_channels_also_after_its_activation(kind, shape):
+    conv = kind(4, 3, in_channels=2)
     net = built(conv, nn.Activation("relu"))
     conv.bias.set_data(np.array([-100.0, 0, -100, 0]))
     conv_row, relu_row = trace(net, normal(*shape)).rows
@@ -461,14 +462,11 @@ def test_several_inputs_come_as_a_tuple():
 
 def test_legacy_arrays_work_too():
     npx.reset_np()
-    try:
-        net = built(nn.Dense(3, in_units=5), nn.Activation("tanh"))
-        x, y = (mx.nd.array(a.asnumpy()) for a in (X, Y))
-        rows = trace(net, x, y, gluon.loss.L2Loss()).rows
-        assert rows[0]["std"] == pytest.approx(net[0](x).asnumpy().std(), rel=1e-5)
-        assert 0 < rows[0]["grad_std"] < rows[1]["grad_std"]
-    finally:
-        npx.set_np()
+    net = built(nn.Dense(3, in_units=5), nn.Activation("tanh"))
+    x, y = (mx.nd.array(a.asnumpy()) for a in (X, Y))
+    rows = trace(net, x, y, gluon.loss.L2Loss()).rows
+    assert rows[0]["std"] == pytest.approx(net[0](x).asnumpy().std(), rel=1e-5)
+    assert 0 < rows[0]["grad_std"] < rows[1]["grad_std"]
 
 
 # As if it had not run

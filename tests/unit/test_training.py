@@ -28,11 +28,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def numpy_semantics():
-    npx.set_np()
-    yield
-    npx.reset_np()
+pytestmark = pytest.mark.usefixtures("numpy_semantics")
 
 
 def examples(count=90, features=6, classes=4):

@@ -7,7 +7,6 @@ between processors: such nets are held to wide bounds only.
 
 import numpy as np
 import pytest
-from mxnet import npx
 from mxnet.gluon import nn
 from scipy import stats
 from sklearn.datasets import load_digits
@@ -20,11 +19,7 @@ SEEDS, CHANCE = range(5), np.log(10)
 SIGMA_B = 0.05**0.5
 
 
-@pytest.fixture(autouse=True)
-def numpy_semantics():
-    npx.set_np()
-    yield
-    npx.reset_np()
+pytestmark = pytest.mark.usefixtures("numpy_semantics")
 
 
 @pytest.fixture(scope="module")
