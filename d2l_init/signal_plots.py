@@ -13,12 +13,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
 from .laws import Floats
 from .plots import (
     _DASHES,
     _MEASURED_CURVES,
+    _PREDICTED,
     _PREDICTED_CURVES,
     _figure,
     _legend_of_all,
@@ -39,7 +41,8 @@ def plot_signals(
     mapping with the same labels. Drawn are the pre-activations, which are the outputs of all
     blocks but activations, or with ``after`` what the activations (or the blocks with a built-in
     one) make of them. The theory's line has a band around it when it was given a width; of the
-    gradient it predicts the growth from the last layer back, so its line is tied to that layer.
+    gradient it predicts the growth from its last layer back, so its line is tied to that layer.
+    What lies behind the theory's depth, such as an output layer, is not drawn.
 
     Raises ValueError for labels of ``theory`` that ``trace`` doesn't have, and without a layer.
     """
@@ -74,10 +77,11 @@ def _draw_signals(
     what = "activations" if after else "pre-activations"
     words = []
     for number, (label, frame) in enumerate(frames.items()):
-        rms = np.sqrt(frame["mean_square"].to_numpy(float))
+        theory = theories.get(label)
+        rms = np.sqrt(frame["mean_square"].to_numpy(float))[: theory.depth if theory else None]
         words.append(_measured(ax, number, label, rms))
-        if theory := theories.get(label):
-            words[-1] += _predicted_signal(ax, number, label, rms, theory, after)
+        if theory:
+            words[-1] += _predicted_signal(ax, rms, theory, after)
     ax.set(xlabel="layer", ylabel=f"rms of {what}", yscale="log")
     ax.set_label(f"Root mean square of the {what} by layer. {'; '.join(words)}.")
 
@@ -96,23 +100,19 @@ def _measured(ax: Axes, number: int, label: str, values: Floats) -> str:
     return f"{name} from {_short(values[0])} to {_short(values[-1])}"
 
 
-def _predicted_signal(
-    ax: Axes, number: int, label: str, rms: Floats, theory: MeanField, after: bool
-) -> str:
+def _predicted_signal(ax: Axes, rms: Floats, theory: MeanField, after: bool) -> str:
     depth = min(len(rms), theory.depth)
-    x, color = np.arange(1, depth + 1), _PREDICTED_CURVES[number % 4]
+    x = np.arange(1, depth + 1)
 
     def drawn(q: Floats) -> Floats:
         return np.sqrt(theory.after_activation(q) if after else q)[:depth]
 
-    name = f"{label} predicted".strip()
-    ax.plot(x, drawn(theory.q), linestyle=_DASHES[number % 4], color=color, label=name, zorder=4)
+    ax.plot(x, drawn(theory.q), "--", color=_PREDICTED, label="predicted", zorder=4)
     words = f", {_short(float(drawn(theory.q)[-1]))} predicted"
-    words += f" for layer {depth}" if depth < len(rms) else ""
     if theory.width is None:
         return words
     low, high = drawn(theory.q_low), drawn(theory.q_high)
-    ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0, label="95 % of nets")
+    ax.fill_between(x, low, high, color=_PREDICTED, alpha=0.2, linewidth=0, label="95 % of nets")
     inside = int(np.sum((low <= rms[:depth]) & (rms[:depth] <= high)))
     return f"{words}, inside the band at {inside} of {depth} layers"
 
@@ -125,18 +125,16 @@ def _draw_gradients(
 ) -> None:
     words = []
     for number, (label, frame) in enumerate(frames.items()):
-        rms = np.sqrt(frame["grad_mean_square"].to_numpy(float))
+        theory = theories.get(label)
+        rms = np.sqrt(frame["grad_mean_square"].to_numpy(float))[: theory.depth if theory else None]
         words.append(_measured(ax, number, label, rms))
-        if (theory := theories.get(label)) and not after:
+        if theory and not after:
             depth = min(len(rms), theory.depth)
             # from the last layer back, each layer multiplies the mean square by its own χ
             back = np.append(np.cumprod(theory.chi[: depth - 1][::-1])[::-1], 1.0)
             line = rms[depth - 1] * np.sqrt(back)
-            color, style = _PREDICTED_CURVES[number % 4], _DASHES[number % 4]
-            name = f"{label} predicted".strip()
-            ax.plot(
-                np.arange(1, depth + 1), line, linestyle=style, color=color, label=name, zorder=4
-            )
+            x = np.arange(1, depth + 1)
+            ax.plot(x, line, "--", color=_PREDICTED, label="predicted", zorder=4)
             words[-1] += f", {_short(float(line[0]))} predicted for layer 1"
     ax.set(xlabel="layer", ylabel="rms of gradients", yscale="log")
     ax.set_label(f"Root mean square of the gradients by layer. {'; '.join(words)}.")
@@ -219,13 +217,16 @@ def plot_phases(
     norm = TwoSlopeNorm(1, min(chi.min(), 0.99), max(chi.max(), 1.01))
     mesh = ax.pcolormesh(across, up, chi, cmap="PuOr", norm=norm, shading="gouraud")
     ax.figure.colorbar(mesh, ax=ax, label="χ₁").ax.set_label("<χ₁>")
-    edge = np.array([critical_sigma_w(activation, b) for b in up])
-    ax.plot(edge, up, "-", color="black", linewidth=2, label="χ₁ = 1")
+    line = np.linspace(up[0], up[-1], 61)
+    edge = np.array([critical_sigma_w(activation, b) for b in line])
+    ax.plot(edge, line, "-", color="black", linewidth=2, label="χ₁ = 1")
     if points:
         ax.plot(*zip(*points, strict=True), "kX", markersize=8, markerfacecolor="white",
                 linestyle="none", label="nets measured")  # fmt: skip
     for x, word, side in ((0.03, "ordered", "left"), (0.97, "chaotic", "right")):
-        ax.text(x, 0.93, word, transform=ax.transAxes, ha=side, va="top", style="italic")
+        ax.text(
+            x, 0.93, word, transform=ax.transAxes, ha=side, va="top", style="italic", color="white"
+        )
     ax.set(xlim=(across[0], across[-1]), ylim=(up[0], up[-1]), xlabel="σ_w", ylabel="σ_b")
     ax.set_label(
         f"χ₁ from {_short(chi.min())} to {_short(chi.max())}. The edge of chaos runs from "
@@ -267,8 +268,9 @@ def plot_map(
     middle = (cells.max() + cells.min()) / 2
     for (row, column), cell in np.ndenumerate(cells):
         ink = "white" if cell < middle else "black"
-        ax.text(column, up[row], f"{cell:.2g}", color=ink, ha="center", va="center",
-                fontsize="x-small")  # fmt: skip
+        ax.text(column, up[row], f"{cell:.2f}", color=ink, ha="center", va="center",
+                fontsize="small", zorder=5,
+                path_effects=[withStroke(linewidth=3, foreground=mesh.to_rgba(cell))])  # fmt: skip
     ends = ax.get_xlim(), ax.get_ylim()
     for number, (label, curve) in enumerate((predicted or {}).items()):
         ax.plot(places, np.asarray(curve, float), linestyle=_DASHES[number % 4],
