@@ -1,7 +1,19 @@
 """d2l_init: how neural networks get their first weights, predicted, drawn and measured.
 
-Every public name is loaded on first use, so that ``import d2l_init`` needs nothing but Python:
-``python -m d2l_init`` can speak on a machine where MXNet cannot be imported.
+The package has three rooms::
+
+    core      laws          what an initializer draws: Law, law, fans, gain
+              initializers  those that MXNet lacks; filling: random words to values
+              plots         weights with their law on top; figures: what all figures share
+    lab/      trace         what each block does to signals and gradients; spectra: to directions
+              theory        what mean-field theory predicts of it
+              training      many nets side by side; sweeps: grids of experiments
+              plots         measurement and prediction in one figure
+    machine/  doctor        what is missing here; kernels and recording of notebooks
+
+Nothing in the core imports the other two. Every public name is loaded on first use, so that
+``import d2l_init`` needs nothing but Python, and ``python -m d2l_init`` can speak on a machine
+where MXNet cannot be imported.
 
 >>> import d2l_init
 >>> d2l_init.he_normal()
@@ -12,76 +24,74 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .initializers import DeltaOrthogonal as DeltaOrthogonal
-    from .initializers import HaarOrthogonal as HaarOrthogonal
-    from .initializers import Identity as Identity
-    from .initializers import Mixture as Mixture
-    from .initializers import Sparse as Sparse
-    from .initializers import TruncatedNormal as TruncatedNormal
-    from .initializers import VarianceScaling as VarianceScaling
-    from .initializers import glorot_normal as glorot_normal
-    from .initializers import glorot_uniform as glorot_uniform
-    from .initializers import he_normal as he_normal
-    from .initializers import he_uniform as he_uniform
-    from .initializers import lecun_normal as lecun_normal
-    from .initializers import lecun_uniform as lecun_uniform
-    from .laws import Law as Law
-    from .laws import fans as fans
-    from .laws import gain as gain
-    from .laws import law as law
-    from .plots import caption as caption
-    from .plots import gallery as gallery
-    from .plots import plot_curves as plot_curves
-    from .plots import plot_histogram as plot_histogram
-    from .plots import plot_weights as plot_weights
-    from .plots import show as show
-    from .runtime import doctor as doctor
-    from .runtime import install_kernel as install_kernel
-    from .runtime import record as record
-    from .signal_plots import plot_layer_histograms as plot_layer_histograms
-    from .signal_plots import plot_map as plot_map
-    from .signal_plots import plot_phases as plot_phases
-    from .signal_plots import plot_signals as plot_signals
-    from .signal_plots import plot_spectra as plot_spectra
-    from .signals import Trace as Trace
-    from .signals import trace as trace
-    from .spectra import jacobian as jacobian
-    from .spectra import log_singular_values as log_singular_values
-    from .sweeps import sweep as sweep
-    from .theory import MeanField as MeanField
-    from .theory import critical_sigma_w as critical_sigma_w
-    from .theory import mean_field as mean_field
-    from .training import accuracy as accuracy
-    from .training import train as train
+    from .initializers import (
+        DeltaOrthogonal as DeltaOrthogonal,
+        HaarOrthogonal as HaarOrthogonal,
+        Identity as Identity,
+        Mixture as Mixture,
+        Sparse as Sparse,
+        TruncatedNormal as TruncatedNormal,
+        VarianceScaling as VarianceScaling,
+        glorot_normal as glorot_normal,
+        glorot_uniform as glorot_uniform,
+        he_normal as he_normal,
+        he_uniform as he_uniform,
+        lecun_normal as lecun_normal,
+        lecun_uniform as lecun_uniform,
+    )
+    from .lab.plots import (
+        plot_layer_histograms as plot_layer_histograms,
+        plot_map as plot_map,
+        plot_phases as plot_phases,
+        plot_signals as plot_signals,
+        plot_spectra as plot_spectra,
+    )
+    from .lab.spectra import jacobian as jacobian, log_singular_values as log_singular_values
+    from .lab.sweeps import sweep as sweep
+    from .lab.theory import (
+        MeanField as MeanField,
+        critical_sigma_w as critical_sigma_w,
+        mean_field as mean_field,
+    )
+    from .lab.trace import Trace as Trace, trace as trace
+    from .lab.training import accuracy as accuracy, train as train
+    from .laws import Law as Law, fans as fans, gain as gain, law as law
+    from .machine.doctor import doctor as doctor, install_kernel as install_kernel, record as record
+    from .plots import (
+        caption as caption,
+        gallery as gallery,
+        plot_curves as plot_curves,
+        plot_histogram as plot_histogram,
+        plot_weights as plot_weights,
+        show as show,
+    )
 
-_ROOMS = {
-    "initializers": (
-        "DeltaOrthogonal HaarOrthogonal Identity Mixture Sparse TruncatedNormal VarianceScaling "
-        "glorot_normal glorot_uniform he_normal he_uniform lecun_normal lecun_uniform"
-    ),
+_MODULES = {
+    "initializers": "DeltaOrthogonal HaarOrthogonal Identity Mixture Sparse TruncatedNormal "
+    "VarianceScaling glorot_normal glorot_uniform he_normal he_uniform lecun_normal lecun_uniform",
     "laws": "Law fans gain law",
     "plots": "caption gallery plot_curves plot_histogram plot_weights show",
-    "runtime": "doctor install_kernel record",
-    "signal_plots": "plot_layer_histograms plot_map plot_phases plot_signals plot_spectra",
-    "signals": "Trace trace",
-    "spectra": "jacobian log_singular_values",
-    "sweeps": "sweep",
-    "theory": "MeanField critical_sigma_w mean_field",
-    "training": "accuracy train",
+    "lab.plots": "plot_layer_histograms plot_map plot_phases plot_signals plot_spectra",
+    "lab.spectra": "jacobian log_singular_values",
+    "lab.sweeps": "sweep",
+    "lab.theory": "MeanField critical_sigma_w mean_field",
+    "lab.trace": "Trace trace",
+    "lab.training": "accuracy train",
+    "machine.doctor": "doctor install_kernel record",
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
-__all__ = sorted(_ROOM_OF)
+__all__ = sorted(_MODULE_OF)
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in ("initializers", "laws", "plots"):
         return import_module(f"{__name__}.{name}")
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOM_OF, *_ROOMS})
+    return sorted({*globals(), *_MODULE_OF})

@@ -5,7 +5,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from . import runtime
+from .machine import doctor as runtime
 
 
 def main(arguments: list[str] | None = None) -> int:

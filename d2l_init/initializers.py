@@ -11,14 +11,12 @@ the last bit of a library's logarithm, which differs between machines, is rounde
 this module registers every class under its name in lower case, for ``net.initialize("sparse")``.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from hashlib import sha256
 from inspect import signature
 from math import isfinite, prod, sqrt
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import mxnet as mx
@@ -28,9 +26,10 @@ import scipy.stats
 from numpy.random import SFC64, Generator, SeedSequence
 from numpy.typing import DTypeLike, NDArray
 from scipy.special import ndtr, ndtri
-from threadpoolctl import ThreadpoolController
 
-from .laws import Floats, Law, axes, fans, one_of
+from .arguments import number as _real, one_of, whole as _whole
+from .laws import Floats, Law, axes, fans
+from .threads import one_blas_thread, side_by_side
 
 Sampler = Callable[[Generator, int], Floats]
 Shape = tuple[int, ...]
@@ -109,11 +108,7 @@ class _Drawn(mx.init.Initializer):
                 block[:] = sampler(stream, block.size)
 
         chunks = range(-(-flat.size // _CHUNK))
-        if len(chunks) <= 1:
-            list(map(fill, chunks))
-        else:  # a pool for this call alone leaves nothing that a fork could break
-            with ThreadPoolExecutor(min(_cores(), len(chunks))) as pool:
-                list(pool.map(fill, chunks))
+        side_by_side(fill, chunks)
 
     def _sampler(self, shape: Shape) -> Sampler:
         raise NotImplementedError
@@ -121,27 +116,6 @@ class _Drawn(mx.init.Initializer):
 
 def _stream(seeds: list[int], number: int = 0) -> Generator:
     return Generator(SFC64(SeedSequence(seeds, spawn_key=(number,))))
-
-
-def _cores() -> int:
-    # the cores this process may use, where the system tells (Linux)
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
-def _whole(argument: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{argument} must be a whole number of at least {least}, got {value!r}")
-    return int(value)
-
-
-def _real(argument: str, value: Any, *, positive: bool = False) -> float:
-    rule = "a positive number" if positive else "a finite number"
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
-        raise ValueError(f"{argument} must be {rule}, got {value!r}")
-    if positive and value <= 0:
-        raise ValueError(f"{argument} must be {rule}, got {value!r}")
-    return float(value) + 0.0  # -0.0 becomes 0.0: equal numbers, one hash
 
 
 @lru_cache
@@ -336,15 +310,10 @@ def _haar_entry(gain: float, rows: int, columns: int) -> list[tuple[float, Any]]
     return [(1.0, scipy.stats.beta(half, half, loc=-gain, scale=2 * gain))]
 
 
-@lru_cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
 def _haar(stream: Generator, rows: int, columns: int) -> Floats:
     gaussian = stream.standard_normal((max(rows, columns), min(rows, columns)))
     # one BLAS thread: with two, sums are taken in another order and the last bits differ
-    with _blas().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         q, r = scipy.linalg.qr(gaussian, mode="economic", overwrite_a=True, check_finite=False)
     q *= np.copysign(1, np.diagonal(r))  # the sign rule that makes Q Haar (Mezzadri 2007)
     return np.asarray(q if rows >= columns else q.T)

@@ -6,13 +6,15 @@ lay it over histograms, the tests hold draws to it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import isclose, prod, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from .arguments import one_of
+from .quadrature import normal_mean
 
 Floats = NDArray[np.float64]
 
@@ -286,52 +288,3 @@ def _second_moment(activation: Callable[[Floats], Floats]) -> float:
     if not 0 < moment < np.inf:
         raise ValueError(f"activation must have a finite E[φ(z)²] above 0, got {moment}")
     return moment
-
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)  # type: ignore[no-untyped-call]
-END = 9.0  # standard deviations; beyond lie 2e-19
-
-
-def nodes(edges: Floats) -> tuple[Floats, Floats]:
-    """Places and weights of Gauss–Legendre's rule on each panel; edges along the last axis."""
-    middle, reach = (edges[..., 1:] + edges[..., :-1]) / 2, np.diff(edges) / 2
-    z = middle[..., None] + reach[..., None] * _NODES
-    weight = reach[..., None] * _WEIGHTS * np.exp(-z * z / 2) / sqrt(2 * np.pi)
-    return z.reshape(*z.shape[:-2], -1), weight.reshape(*z.shape[:-2], -1)
-
-
-def normal_mean(function: Callable[[Floats], Floats], scale: float) -> float:
-    """E[function(scale · z)] under N(0, 1)."""
-    z, weight = nodes(mesh_of(function, scale))
-    return float(weight @ function(scale * z))
-
-
-def mesh_of(function: Callable[[Floats], Floats], scale: float) -> Floats:
-    """Edges of panels on which the function is smooth: halved until halving changes nothing.
-
-    Gauss–Hermite is slow for kinks and steep activations; this finds where they are.
-    """
-    edges = np.linspace(-END, END, 25)
-    for _ in range(26):
-        halves = (edges[1:] + edges[:-1]) / 2
-        fine = np.insert(edges, range(1, len(edges)), halves)
-        whole, split = (_panels(function, scale, mesh) for mesh in (edges, fine))
-        rough = abs(whole - split[::2] - split[1::2]) > 1e-9 * abs(split).sum()
-        if not rough.any():
-            break
-        edges = np.insert(edges, np.flatnonzero(rough) + 1, halves[rough])
-    return np.asarray(edges)
-
-
-def _panels(function: Callable[[Floats], Floats], scale: float, edges: Floats) -> Floats:
-    z, weight = nodes(edges)
-    return np.asarray((weight * function(scale * z)).reshape(-1, len(_NODES)).sum(1))
-
-
-def one_of(argument: str, value: Any, known: Any) -> Any:
-    """``value`` if it is among the known words; otherwise ValueError with the nearest of them."""
-    if value in list(known):
-        return value
-    near = get_close_matches(str(value), list(known), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{argument} must be one of {', '.join(known)}, got {value!r}{hint}")

@@ -21,7 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .laws import Floats, Law, law, one_of
+from .arguments import one_of
+from .laws import Floats, Law, law
 
 _PIECE = 2**20
 _STYLE: dict[str, Any] = {

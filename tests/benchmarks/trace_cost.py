@@ -14,7 +14,7 @@ from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
 import d2l_init as di
-from d2l_init.signals import trace
+from d2l_init.lab.trace import trace
 
 LAYERS, WIDTH, BATCH = 50, 256, 256
 GOALS = {"trace(net, X)": 1.5, "trace(net, X, y, loss)": 2.0}

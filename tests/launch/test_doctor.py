@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from d2l_init import runtime
-from d2l_init.runtime import CUDA_LIBRARIES, DRIVER, Machine, Report
+from d2l_init.machine import doctor as runtime
+from d2l_init.machine.doctor import CUDA_LIBRARIES, DRIVER, Machine, Report
 
 RUNS = '["1.9.1", false, 0]'
 CPU = Machine(

@@ -13,7 +13,7 @@ from scipy import optimize, stats
 from scipy.special import polygamma, psi
 
 import d2l_init as di
-from d2l_init.spectra import jacobian, log_singular_values
+from d2l_init.lab.spectra import jacobian, log_singular_values
 
 DEPTH = 50
 HAAR, GAUSS = "Haar", "Gaussian"

@@ -27,7 +27,7 @@ from mxnet.gluon import nn
 from nbformat.v4 import new_code_cell, new_notebook
 
 import d2l_init as di
-from d2l_init.sweeps import sweep
+from d2l_init.lab.sweeps import sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -205,7 +205,7 @@ def test_functions_of_a_script_run_in_other_processes(tmp_path):
     script.write_text(
         textwrap.dedent("""
         import joblib
-        from d2l_init.sweeps import sweep
+        from d2l_init.lab.sweeps import sweep
         offset = 10
         def shifted(x):
             return x + offset
@@ -320,7 +320,7 @@ def test_an_interrupt_stops_it_and_the_processes(tmp_path, n_jobs):
     script.write_text(
         textwrap.dedent(f"""
         import joblib, os, pathlib, sys, time
-        from d2l_init.sweeps import sweep
+        from d2l_init.lab.sweeps import sweep
         def slow(x):
             pathlib.Path(sys.argv[1], str(os.getpid())).touch()
             time.sleep(60)
@@ -352,7 +352,7 @@ def is_running(process_id):
 
 CELL = """\
 import time
-from d2l_init.sweeps import sweep
+from d2l_init.lab.sweeps import sweep
 def slow(x):
     time.sleep(0.15)
     return x

@@ -6,7 +6,7 @@ import pytest
 from mxnet import autograd, gluon, init, np, npx
 from mxnet.gluon import nn, rnn
 
-from d2l_init.signals import trace
+from d2l_init.lab.trace import trace
 
 pytestmark = pytest.mark.usefixtures("numpy_semantics")
 

@@ -9,8 +9,8 @@ from mxnet import autograd, gluon, npx
 from mxnet.gluon import nn
 
 import d2l_init as di
-from d2l_init import training
-from d2l_init.training import accuracy, train
+from d2l_init.lab import training
+from d2l_init.lab.training import accuracy, train
 
 BLOCKS = {
     "relu": lambda: nn.Activation("relu"),
@@ -129,7 +129,7 @@ def test_company_and_threads_change_no_bit(options, monkeypatch):
     settings = {"lr": 0.05, "steps": 20, "batch_size": 30, **options}
     together = train([plain(seed) for seed in range(5)], X, y, **settings)
     for cores, group in [(1, 1), (1, 3), (4, 2)]:
-        monkeypatch.setattr(training, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("d2l_init.threads.cores", lambda cores=cores: cores)
         monkeypatch.setattr(training, "_TOGETHER", group)
         again = train([plain(seed) for seed in range(5)], X, y, **settings)
         np.testing.assert_array_equal(together, again)

@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn.datasets import load_digits
 
 import d2l_init as di
-from d2l_init.theory import mean_field
-from d2l_init.training import accuracy, train
+from d2l_init.lab.theory import mean_field
+from d2l_init.lab.training import accuracy, train
 
 SEEDS, CHANCE = range(5), np.log(10)
 SIGMA_B = 0.05**0.5

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
-from .laws import Floats
-from .plots import (
+from ..laws import Floats
+from ..plots import (
     _DASHES,
     _MEASURED_CURVES,
     _PREDICTED,

@@ -6,7 +6,6 @@ than MXNet calls of this size, and with the same result on one core and on many.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, count
 from typing import Any, cast
@@ -16,8 +15,8 @@ import numpy as np
 from mxnet.gluon import nn
 from numpy.typing import NDArray
 
-from .initializers import _blas, _cores, _real, _whole
-from .laws import one_of
+from ..arguments import number, one_of, whole
+from ..threads import one_blas_thread, side_by_side
 from .theory import SELU_ALPHA, SELU_SCALE
 
 Array = NDArray[Any]
@@ -63,11 +62,11 @@ def train(
     Raises ValueError for other blocks, for nets that differ and for arguments out of range.
     Source: the update rules of MXNet's ``optimizer.SGD`` and ``optimizer.Adam``.
     """
-    lr, momentum = _real("lr", lr, positive=True), _real("momentum", momentum)
+    lr, momentum = number("lr", lr, positive=True), number("momentum", momentum)
     rules = {"sgd": partial(_sgd, lr, momentum), "adam": partial(_adam, lr)}
     rule = rules[one_of("optimizer", optimizer, rules)]
     stacks, X, targets = _stacks(nets, X, y, rule)
-    batches = _batches(len(X), _whole("steps", steps, 1), _whole("batch_size", batch_size, 1), seed)
+    batches = _batches(len(X), whole("steps", steps, 1), whole("batch_size", batch_size, 1), seed)
     losses = _of_each(stacks, lambda stack: _run(stack, X, targets, batches))
     for layer in chain(*stacks):
         layer.write_back()
@@ -107,9 +106,8 @@ def _stacks(
 
 
 def _of_each(stacks: list[list[Any]], function: Callable[[list[Any]], Array]) -> Array:
-    # One BLAS thread for each of ours: these products are too small to share.
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(_cores()) as pool:
-        return np.concatenate(list(pool.map(function, stacks)))
+    with one_blas_thread():  # these products are too small to share
+        return np.concatenate(side_by_side(function, stacks))
 
 
 def _alike(nets: list[list[Any]]) -> list[list[Any]]:
@@ -141,7 +139,7 @@ def _examples(X: Array, y: Array, net: list[Any]) -> tuple[Array, Array]:
 def _batches(examples: int, steps: int, batch_size: int, seed: int) -> Array:
     if batch_size > examples:
         raise ValueError(f"batch_size must be at most {examples}, the examples, got {batch_size}")
-    stream, size = np.random.default_rng(_whole("seed", seed, 0)), steps * batch_size
+    stream, size = np.random.default_rng(whole("seed", seed, 0)), steps * batch_size
     epochs = [stream.permutation(examples) for _ in range(-(-size // examples))]
     return np.asarray(np.concatenate(epochs)[:size].reshape(steps, batch_size))
 

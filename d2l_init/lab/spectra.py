@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lapack
 
-from .laws import Floats
+from ..laws import Floats
 
 
 def log_singular_values(matrices: Iterable[ArrayLike]) -> Floats:

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import erf, expit, log_expit
 
-from .laws import END, Floats, mesh_of, nodes, normal_mean, one_of
+from ..arguments import one_of
+from ..quadrature import END, Floats, mesh_of, nodes, normal_mean
 
 Activation = Callable[[Floats], Floats]
 
