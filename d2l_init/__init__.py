@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from .lab.trace import Trace as Trace, trace as trace
     from .lab.training import accuracy as accuracy, train as train
     from .laws import Law as Law, fans as fans, gain as gain, law as law
-    from .machine.doctor import doctor as doctor, install_kernel as install_kernel, record as record
+    from .machine.doctor import doctor as doctor
+    from .machine.kernels import install_kernel as install_kernel
+    from .machine.recording import record as record
     from .plots import (
         caption as caption,
         gallery as gallery,
@@ -77,7 +79,9 @@ _MODULES = {
     "lab.theory": "MeanField critical_sigma_w mean_field",
     "lab.trace": "Trace trace",
     "lab.training": "accuracy train",
-    "machine.doctor": "doctor install_kernel record",
+    "machine.doctor": "doctor",
+    "machine.kernels": "install_kernel",
+    "machine.recording": "record",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -91,8 +91,8 @@ def test_without_a_driver_the_doctor_says_so_and_how_to_get_the_cpu_build(python
     wrong = [one for one in json.loads(ran.stdout)["findings"] if not one["ok"]]
     assert [one["name"] for one in wrong] == ["NVIDIA driver", "chapters"]
     assert "the NVIDIA driver is missing" in wrong[0]["found"]
-    assert "pip uninstall -y mxnet-cu112 && pip install" in wrong[0]["mend"]
-    assert "requirements/cpu.txt" in wrong[0]["mend"]
+    assert "pip uninstall -y mxnet-cu112 && pip install" in wrong[0]["fix"]
+    assert "requirements/cpu.txt" in wrong[0]["fix"]
 
 
 def test_with_one_the_doctor_is_content(python, env):

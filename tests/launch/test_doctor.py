@@ -1,4 +1,4 @@
-"""The doctor names what is wrong in the words that users meet, and the command that mends it."""
+"""The doctor names what is wrong in the words that users meet, and the command that fixes it."""
 
 import json
 import subprocess
@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from d2l_init.machine import doctor as runtime
-from d2l_init.machine.doctor import CUDA_LIBRARIES, DRIVER, Machine, Report
+from d2l_init.machine.doctor import CUDA_LIBRARIES, DRIVER, Machine, doctor, examine
 
 RUNS = '["1.9.1", false, 0]'
 CPU = Machine(
@@ -17,21 +16,21 @@ CPU = Machine(
     python=(3, 11),
     versions={"mxnet": "1.9.1", "numpy": "1.23.5", "d2l": "1.0.3"},
     missing=frozenset({*CUDA_LIBRARIES, DRIVER}),
-    others={},
-    driver=None,
-    probe=RUNS,
-    kernels=(),
+    wheels=frozenset(),
+    driver=(),
+    imports=RUNS,
+    kernels={},
 )
 CUDA = replace(
     CPU,
     versions={"mxnet-cu112": "1.9.1", "numpy": "1.23.5"},
     missing=frozenset(),
     driver=(535, 104, 5),
-    probe='["1.9.1", true, 1]',
+    imports='["1.9.1", true, 1]',
 )
 BROKEN = {
     "mxnet absent": (
-        replace(CPU, versions={"numpy": "1.23.5"}, probe="No module named 'mxnet'"),
+        replace(CPU, versions={"numpy": "1.23.5"}, imports="No module named 'mxnet'"),
         "MXNet", "No module named 'mxnet'", "requirements/cpu.txt",
     ),
     "both wheels": (
@@ -39,67 +38,63 @@ BROKEN = {
         "MXNet", "installed over each other", "pip uninstall -y mxnet mxnet-cu112 && pip install",
     ),
     "numpy too new": (
-        replace(CPU, versions={**CPU.versions, "numpy": "1.26.4"}, probe="AttributeError: bool"),
+        replace(CPU, versions={**CPU.versions, "numpy": "1.26.4"}, imports="AttributeError: bool"),
         "NumPy", "module 'numpy' has no attribute 'bool'", "pip install numpy==1.23.5",
     ),
     "numpy 2": (
-        replace(CPU, versions={**CPU.versions, "numpy": "2.3.1"}, probe="AttributeError: bool"),
+        replace(CPU, versions={**CPU.versions, "numpy": "2.3.1"}, imports="AttributeError: bool"),
         "NumPy", "2.3.1", "pip install numpy==1.23.5",
     ),
     "python 3.12": (
-        replace(CPU, python=(3, 12), probe="No module named 'mxnet'"),
+        replace(CPU, python=(3, 12), imports="No module named 'mxnet'"),
         "Python", "3.12: MXNet 1.9.1 needs NumPy 1.23", "uv venv --python 3.11",
     ),
     "a CUDA library missing": (
-        replace(CUDA, missing=frozenset({"libcudart.so.11.0"}), probe="OSError"),
+        replace(CUDA, missing=frozenset({"libcudart.so.11.0"}), imports="OSError"),
         "libcudart.so.11.0", "OSError: libcudart.so.11.0: cannot open shared object file",
         "requirements/cu112.txt",
     ),
     "cudnn of another version": (
-        replace(CUDA, missing=frozenset({"libcudnn.so.8"}), probe="OSError",
-                others={"libcudnn.so.8": "libcudnn.so.9"}),
+        replace(CUDA, missing=frozenset({"libcudnn.so.8"}), imports="OSError",
+                wheels=frozenset({"libcudnn.so.9"})),
         "libcudnn.so.8", "libcudnn.so.9 is there, another version", "requirements/cu112.txt",
     ),
     "driver missing": (
-        replace(CUDA, missing=frozenset({DRIVER}), driver=None, probe="OSError: libcuda.so.1"),
+        replace(CUDA, missing=frozenset({DRIVER}), driver=(), imports="OSError: libcuda.so.1"),
         "NVIDIA driver", "the NVIDIA driver is missing",
         "without a GPU: pip uninstall -y mxnet-cu112 && pip install",
     ),
     "driver too old": (
         replace(CUDA, driver=(450, 80, 2)),
-        "NVIDIA driver", "450.80.2, and CUDA 11.2 needs 460.27 or newer", "update the driver",
+        "NVIDIA driver", "450.80.2: CUDA 11.2 needs 460.27 or newer", "update the driver",
     ),
     "libgomp missing": (
-        replace(CPU, missing=CPU.missing | {"libgomp.so.1"}, probe="OSError: libgomp.so.1"),
+        replace(CPU, missing=CPU.missing | {"libgomp.so.1"}, imports="OSError: libgomp.so.1"),
         "system libraries", "libgomp.so.1", "apt-get install -y libgomp1",
     ),
     "libquadmath missing": (
-        replace(CPU, missing=CPU.missing | {"libquadmath.so.0"}, probe="OSError"),
+        replace(CPU, missing=CPU.missing | {"libquadmath.so.0"}, imports="OSError"),
         "system libraries", "libquadmath.so.0", "apt-get install -y libquadmath0",
     ),
     "Windows": (
-        replace(CPU, system="Windows", probe="No module named 'mxnet'"),
+        replace(CPU, system="Windows", imports="No module named 'mxnet'"),
         "platform", "Windows on x86_64: MXNet 1.9.1 has no wheel", "wsl --install",
     ),
     "Apple's own processor": (
-        replace(CPU, system="Darwin", processor="aarch64", probe="No module named 'mxnet'"),
+        replace(CPU, system="Darwin", processor="aarch64", imports="No module named 'mxnet'"),
         "platform", "Darwin on aarch64: MXNet 1.9.1 has no wheel", "linux/amd64",
     ),
 }  # fmt: skip
 
 
-def examine(machine):
-    return Report(tuple(runtime._findings(machine)))
-
-
 @pytest.mark.parametrize("trouble", BROKEN)
-def test_each_trouble_is_named_with_its_mend(trouble):
-    machine, name, said, mend = BROKEN[trouble]
+def test_each_trouble_is_named_with_its_fix(trouble):
+    machine, name, found, fix = BROKEN[trouble]
     report = examine(machine)
-    (found,) = [one for one in report.findings if one.name == name]
-    assert not found.ok
-    assert said in found.found
-    assert mend in found.mend
+    (finding,) = [one for one in report.findings if one.name == name]
+    assert not finding.ok
+    assert found in finding.found
+    assert fix in finding.fix
     assert not report.ok
 
 
@@ -108,7 +103,7 @@ def test_each_trouble_is_named_with_its_mend(trouble):
     [
         CPU,
         CUDA,
-        replace(CUDA, probe='["1.9.1", true, 0]'),
+        replace(CUDA, imports='["1.9.1", true, 0]'),
         replace(CPU, processor="aarch64"),
         replace(CPU, system="Darwin"),
     ],
@@ -120,7 +115,7 @@ def test_a_machine_on_which_chapters_run_is_well(machine):
 def test_the_first_wrong_finding_is_a_cause_and_the_last_sends_the_reader_there():
     wrong = [one for one in examine(BROKEN["driver missing"][0]).findings if not one.ok]
     assert [one.name for one in wrong] == ["NVIDIA driver", "chapters"]
-    assert "above" in wrong[1].mend
+    assert "above" in wrong[1].fix
 
 
 def run_doctor(*options, **environment):
@@ -132,15 +127,15 @@ def test_here_the_chapters_can_run():
     ran = run_doctor()
     assert ran.returncode == 0, ran.stdout
     assert "MXNet 1.9.1, CPU build" in ran.stdout
-    told = json.loads(run_doctor("--json").stdout)
-    assert told["ok"]
-    assert {"name", "ok", "found", "mend"} == set(told["findings"][0])
+    report = json.loads(run_doctor("--json").stdout)
+    assert report["ok"]
+    assert {"name", "ok", "found", "fix"} == set(report["findings"][0])
 
 
 def test_a_numpy_that_mxnet_cannot_bear_is_noticed_for_real(tmp_path, monkeypatch):
     (tmp_path / "mxnet.py").write_text("import numpy\nnumpy.boool\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    report = runtime.doctor()
+    report = doctor()
     (chapters,) = [one for one in report.findings if one.name == "chapters"]
     assert "has no attribute 'boool'" in chapters.found
     assert not report.ok
@@ -149,5 +144,5 @@ def test_a_numpy_that_mxnet_cannot_bear_is_noticed_for_real(tmp_path, monkeypatc
 def test_a_crash_while_importing_does_not_take_the_doctor_down(tmp_path, monkeypatch):
     (tmp_path / "mxnet.py").write_text("import os\nos.abort()\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (chapters,) = [one for one in runtime.doctor().findings if one.name == "chapters"]
+    (chapters,) = [one for one in doctor().findings if one.name == "chapters"]
     assert not chapters.ok
