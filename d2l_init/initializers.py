@@ -4,118 +4,29 @@ All take ``seed``. With ``seed=None`` draws follow ``mx.random.seed``, as MXNet'
 ``seed=n`` a parameter's values depend on n, its name and its shape alone: no two layers are twins,
 MXNet's stream is left as it was, and layers added elsewhere change nothing, as long as names stay
 the same. Gluon counts names up for ever (``dense0``, next time ``dense2``), so give blocks a
-``prefix``.
+``prefix``. One seed gives different laws the same random words: such draws are coupled, not
+independent of each other.
 
-Values are drawn in float64 and rounded once to the parameter's dtype (float16 by way of float32):
-the last bit of a library's logarithm, which differs between machines, is rounded away. Importing
-this module registers every class under its name in lower case, for ``net.initialize("sparse")``.
+Values are the same on any number of cores (see :mod:`d2l_init.filling`). float16 is float32's draw,
+rounded once; float64 has a stream of its own. Importing this module registers every class under its
+name in lower case, for ``net.initialize("sparse")``.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from hashlib import sha256
-from inspect import signature
-from math import isfinite, prod, sqrt
-from numbers import Real
+from functools import lru_cache
+from math import prod, sqrt
 from typing import Any
 
 import mxnet as mx
 import numpy as np
-import scipy.linalg
 import scipy.stats
-from numpy.random import SFC64, Generator, SeedSequence
-from numpy.typing import DTypeLike, NDArray
-from scipy.special import ndtr, ndtri
+from numpy.typing import NDArray
 
-from .arguments import number as _real, one_of, whole as _whole
-from .laws import Floats, Law, axes, fans
-from .threads import one_blas_thread, side_by_side
-
-Sampler = Callable[[Generator, int], Floats]
-Shape = tuple[int, ...]
-
-# Fixed, whatever the machine: each chunk of an array has a stream of its own, so that the values
-# don't depend on how many threads share the work. The block is what fits a core's cache.
-_CHUNK, _BLOCK = 2**20, 2**17
-
-
-class _Drawn(mx.init.Initializer):
-    """What all share: arguments, equality, streams, dtype and the copy into MXNet.
-
-    A subclass gives its law(shape) and either _sampler(shape), for entries drawn one by one, or
-    _fill(out, seeds), for arrays whose entries depend on each other.
-    """
-
-    def __init__(self, *, seed: int | None, **arguments: Any) -> None:
-        if seed is not None:
-            seed = _whole("seed", seed, 0)
-        super().__init__(**arguments, seed=seed)
-        self.__dict__.update(self._kwargs)
-
-    def __repr__(self) -> str:
-        defaults = signature(type(self)).parameters
-        given = {k: v for k, v in self._shown().items() if v != defaults[k].default}
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.dumps()))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Drawn):
-            return NotImplemented
-        return type(self) is type(other) and self.dumps() == other.dumps()
-
-    def _shown(self) -> dict[str, Any]:
-        return dict(self._kwargs)
-
-    def law(self, shape: Shape) -> Law:
-        """The law of one entry of a weight of this shape."""
-        raise NotImplementedError
-
-    def sample(self, shape: int | Sequence[int], dtype: DTypeLike = "float32") -> NDArray[Any]:
-        """A NumPy array of this shape and dtype, drawn as for a parameter named ``weight``."""
-        sizes = tuple(int(size) for size in np.atleast_1d(shape))
-        return self._draw("weight", sizes, dtype)
-
-    def _init_weight(self, name: str, arr: Any) -> None:
-        try:
-            arr[:] = self._draw(str(name), arr.shape, arr.dtype)
-        except ValueError as error:
-            raise ValueError(f"parameter {str(name)!r}: {error}") from None
-
-    def _draw(self, name: str, shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
-        kind = np.dtype(dtype)
-        if kind.name not in ("float16", "float32", "float64"):
-            raise ValueError(f"dtype must be float16, float32 or float64, got {kind.name}")
-        out = np.zeros(shape, np.promote_types(kind, "float32"))
-        self._fill(out, self._seeds(name, shape))
-        return out.astype(kind, copy=False)
-
-    def _seeds(self, name: str, shape: Shape) -> list[int]:
-        if self.seed is None:
-            words = mx.nd.random.randint(-(2**31), 2**31 - 1, shape=(4,), ctx=mx.cpu())
-            return [int(word) % 2**32 for word in words.asnumpy()]
-        words = sha256(f"{name} {tuple(shape)}".encode()).digest()
-        return [self.seed, int.from_bytes(words, "big")]
-
-    def _fill(self, out: NDArray[Any], seeds: list[int]) -> None:
-        sampler, flat = self._sampler(out.shape), out.reshape(-1)
-
-        def fill(chunk: int) -> None:
-            stream, end = _stream(seeds, chunk), min((chunk + 1) * _CHUNK, flat.size)
-            for start in range(chunk * _CHUNK, end, _BLOCK):
-                block = flat[start : min(start + _BLOCK, end)]
-                block[:] = sampler(stream, block.size)
-
-        chunks = range(-(-flat.size // _CHUNK))
-        side_by_side(fill, chunks)
-
-    def _sampler(self, shape: Shape) -> Sampler:
-        raise NotImplementedError
-
-
-def _stream(seeds: list[int], number: int = 0) -> Generator:
-    return Generator(SFC64(SeedSequence(seeds, spawn_key=(number,))))
+from .arguments import number, one_of, whole
+from .base import Drawn, Shape
+from .draws import PlainDraw, plain_draw
+from .filling import Fill, entrywise, haar, mixture, normal, sparse, uniform
+from .laws import Law, axes, fans, of_layout
 
 
 @lru_cache
@@ -125,7 +36,7 @@ def _cut_std(bound: float) -> float:
 
 
 @mx.init.register
-class VarianceScaling(_Drawn):
+class VarianceScaling(Drawn):
     """Mean 0 and variance ``scale`` / fan: Glorot, He and LeCun are cases of it.
 
     ``mode`` says which fan counts (``fan_in``, ``fan_out`` or ``fan_avg``, their mean);
@@ -140,12 +51,6 @@ class VarianceScaling(_Drawn):
     Raises ValueError for a scale that is not positive and for unknown words.
     """
 
-    scale: float
-    mode: str
-    distribution: str
-    layout: str | None
-    groups: int
-
     def __init__(
         self,
         scale: float = 1.0,
@@ -157,50 +62,38 @@ class VarianceScaling(_Drawn):
         seed: int | None = None,
     ) -> None:
         super().__init__(
-            scale=_real("scale", scale, positive=True),
+            scale=number("scale", scale, positive=True),
             mode=one_of("mode", mode, ("fan_in", "fan_out", "fan_avg")),
             distribution=one_of("distribution", distribution, _SCALED),
-            layout=_known_layout(layout),
-            groups=_whole("groups", groups, 1),
+            layout=of_layout(layout),
+            groups=whole("groups", groups, 1),
             seed=seed,
         )
 
     def law(self, shape: Shape) -> Law:
-        return Law([(1.0, _SCALED[self.distribution](self._std(shape)))])
+        return Law([(1.0, _SCALED[self.distribution][0](self._std(shape)))])
+
+    def _filling(self, shape: Shape) -> Fill:
+        return entrywise(_SCALED[self.distribution][1](self._std(shape)))
 
     def _std(self, shape: Shape) -> float:
         fan_in, fan_out = fans(shape, layout=self.layout, groups=self.groups)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
         return sqrt(self.scale / fan[self.mode])
 
-    def _sampler(self, shape: Shape) -> Sampler:
-        std = self._std(shape)
-        if self.distribution == "normal":
-            return lambda stream, size: stream.normal(0, std, size)
-        if self.distribution == "uniform":
-            return lambda stream, size: stream.uniform(-sqrt(3) * std, sqrt(3) * std, size)
-        return partial(_truncated, mean=0.0, std=std / _cut_std(2.0), bound=2.0)
 
-
-_SCALED: dict[str, Callable[[float], Any]] = {
-    "truncated_normal": lambda std: scipy.stats.truncnorm(-2, 2, scale=std / _cut_std(2.0)),
-    "normal": lambda std: scipy.stats.norm(0, std),
-    "uniform": lambda std: scipy.stats.uniform(-sqrt(3) * std, 2 * sqrt(3) * std),
+# from a standard deviation to the law and to what draws it
+_SCALED: dict[str, tuple[Callable[[float], Any], Callable[[float], Any]]] = {
+    "truncated_normal": (
+        lambda std: scipy.stats.truncnorm(-2, 2, scale=std / _cut_std(2.0)),
+        lambda std: normal(0.0, std / _cut_std(2.0), 2.0),
+    ),
+    "normal": (lambda std: scipy.stats.norm(0, std), lambda std: normal(0.0, std)),
+    "uniform": (
+        lambda std: scipy.stats.uniform(-sqrt(3) * std, 2 * sqrt(3) * std),
+        lambda std: uniform(-sqrt(3) * std, sqrt(3) * std),
+    ),
 }
-
-
-def _known_layout(layout: str | None) -> str | None:
-    spaces = ("", "W", "HW", "DHW")
-    known = {f"OI{s}" for s in spaces} | {f"O{s}I" for s in spaces}
-    known |= {word.translate(str.maketrans("IO", "OI")) for word in known}
-    return layout if layout is None else one_of("layout", layout, sorted(known))
-
-
-def _truncated(stream: Generator, size: int, mean: float, std: float, bound: float) -> Floats:
-    # by the inverse of the normal CDF, on its lower half, where it is accurate however far out
-    side = 2 * stream.random(size) - 1
-    below = 0.5 - np.abs(side) * (0.5 - ndtr(-bound))
-    return np.asarray(mean - std * np.copysign(ndtri(below), side))
 
 
 def glorot_uniform(**options: Any) -> VarianceScaling:
@@ -237,8 +130,8 @@ def lecun_normal(**options: Any) -> VarianceScaling:
 
 
 @mx.init.register
-class TruncatedNormal(_Drawn):
-    """A normal draw, drawn again while it is over ``bound`` standard deviations from the mean.
+class TruncatedNormal(Drawn):
+    """A normal law, cut at ``bound`` standard deviations on either side of the mean.
 
     ``std`` is the one before the cut, as in PyTorch, Keras and JAX; the law has the one after it.
 
@@ -248,17 +141,13 @@ class TruncatedNormal(_Drawn):
     Raises ValueError when std or bound is not positive or mean is not finite.
     """
 
-    std: float
-    mean: float
-    bound: float
-
     def __init__(
         self, std: float = 0.02, mean: float = 0.0, bound: float = 2.0, *, seed: int | None = None
     ) -> None:
         super().__init__(
-            std=_real("std", std, positive=True),
-            mean=_real("mean", mean),
-            bound=_real("bound", bound, positive=True),
+            std=number("std", std, positive=True),
+            mean=number("mean", mean),
+            bound=number("bound", bound, positive=True),
             seed=seed,
         )
 
@@ -266,12 +155,12 @@ class TruncatedNormal(_Drawn):
         cut = scipy.stats.truncnorm(-self.bound, self.bound, loc=self.mean, scale=self.std)
         return Law([(1.0, cut)])
 
-    def _sampler(self, shape: Shape) -> Sampler:
-        return partial(_truncated, mean=self.mean, std=self.std, bound=self.bound)
+    def _filling(self, shape: Shape) -> Fill:
+        return entrywise(normal(self.mean, self.std, self.bound))
 
 
 @mx.init.register
-class HaarOrthogonal(_Drawn):
+class HaarOrthogonal(Drawn):
     """``gain`` times a matrix with orthonormal rows or columns, every such matrix equally likely.
 
     Axes after the first are flattened; the shorter side is the orthonormal one.
@@ -284,17 +173,19 @@ class HaarOrthogonal(_Drawn):
     Raises ValueError when gain is not positive, or for a shape of one axis.
     """
 
-    gain: float
-
     def __init__(self, gain: float = 1.0, *, seed: int | None = None) -> None:
-        super().__init__(gain=_real("gain", gain, positive=True), seed=seed)
+        super().__init__(gain=number("gain", gain, positive=True), seed=seed)
 
     def law(self, shape: Shape) -> Law:
         return Law(_haar_entry(self.gain, *_matrix(shape)))
 
-    def _fill(self, out: NDArray[Any], seeds: list[int]) -> None:
-        rows, columns = _matrix(out.shape)
-        out[...] = (self.gain * _haar(_stream(seeds), rows, columns)).reshape(out.shape)
+    def _filling(self, shape: Shape) -> Fill:
+        matrix = _matrix(shape)
+
+        def fill(out: NDArray[Any], seeds: Sequence[int]) -> None:
+            np.multiply(haar(matrix, seeds), self.gain, out.reshape(matrix), casting="same_kind")
+
+        return fill
 
 
 def _matrix(shape: Shape) -> tuple[int, int]:
@@ -310,21 +201,8 @@ def _haar_entry(gain: float, rows: int, columns: int) -> list[tuple[float, Any]]
     return [(1.0, scipy.stats.beta(half, half, loc=-gain, scale=2 * gain))]
 
 
-def _haar(stream: Generator, rows: int, columns: int) -> Floats:
-    gaussian = stream.standard_normal((max(rows, columns), min(rows, columns)))
-    # one BLAS thread: with two, sums are taken in another order and the last bits differ
-    with one_blas_thread():
-        q, r = scipy.linalg.qr(gaussian, mode="economic", overwrite_a=True, check_finite=False)
-    q *= np.copysign(1, np.diagonal(r))  # the sign rule that makes Q Haar (Mezzadri 2007)
-    return np.asarray(q if rows >= columns else q.T)
-
-
-class _Centred(_Drawn):
+class _Centred(Drawn):
     """What acts at the kernel's centre tap and leaves the others at zero."""
-
-    gain: float
-    layout: str | None
-    groups: int
 
     def __init__(
         self,
@@ -335,9 +213,9 @@ class _Centred(_Drawn):
         seed: int | None = None,
     ) -> None:
         super().__init__(
-            gain=_real("gain", gain, positive=True),
-            layout=_known_layout(layout),
-            groups=_whole("groups", groups, 1),
+            gain=number("gain", gain, positive=True),
+            layout=of_layout(layout),
+            groups=whole("groups", groups, 1),
             seed=seed,
         )
 
@@ -350,6 +228,23 @@ class _Centred(_Drawn):
         centre = [slice(None) if letter in "OI" else sizes[letter] // 2 for letter in letters]
         blocks = np.split(out[tuple(centre)], self.groups)
         return blocks if letters[0] == "O" else [block.T for block in blocks]
+
+    def _block_shapes(self, shape: Shape) -> list[Shape]:
+        nothing = np.broadcast_to(np.float32(0), shape)  # takes no memory
+        return [block.shape for block in self._blocks(nothing)]
+
+    def _filling(self, shape: Shape) -> Fill:
+        self._block_shapes(shape)
+
+        def fill(out: NDArray[Any], seeds: Sequence[int]) -> None:
+            out[...] = 0
+            for place, block in enumerate(self._blocks(out)):
+                self._fill_block(block, [*seeds, place])
+
+        return fill
+
+    def _fill_block(self, block: NDArray[Any], seeds: Sequence[int]) -> None:
+        raise NotImplementedError
 
 
 @mx.init.register
@@ -366,30 +261,22 @@ class DeltaOrthogonal(_Centred):
     """
 
     def law(self, shape: Shape) -> Law:
-        blocks = self._blocks(_nothing(shape))
-        entry = _haar_entry(self.gain, *blocks[0].shape)
-        centre = sum(block.size for block in blocks) / prod(shape)
-        return _else_zero(centre, entry)
+        blocks = self._block_shapes(shape)
+        entry = _haar_entry(self.gain, *blocks[0])
+        return _else_zero(sum(map(prod, blocks)) / prod(shape), entry)
 
-    def _fill(self, out: NDArray[Any], seeds: list[int]) -> None:
-        stream = _stream(seeds)
-        for block in self._blocks(out):
-            block[...] = self.gain * _haar(stream, *block.shape)
-
-    def _blocks(self, out: NDArray[Any]) -> list[NDArray[Any]]:
-        blocks = super()._blocks(out)
-        outputs, inputs = blocks[0].shape
+    def _block_shapes(self, shape: Shape) -> list[Shape]:
+        blocks = super()._block_shapes(shape)
+        outputs, inputs = blocks[0]
         if inputs > outputs:
             raise ValueError(
                 "DeltaOrthogonal needs at least as many outputs as inputs (per group), "
-                f"got {outputs} outputs and {inputs} inputs in shape {out.shape}"
+                f"got {outputs} outputs and {inputs} inputs in shape {shape}"
             )
         return blocks
 
-
-def _nothing(shape: Shape) -> NDArray[Any]:
-    """An array of this shape that takes no memory, for counting."""
-    return np.broadcast_to(np.float32(0), shape)
+    def _fill_block(self, block: NDArray[Any], seeds: Sequence[int]) -> None:
+        block[...] = self.gain * haar(block.shape, seeds)
 
 
 def _else_zero(chance: float, parts: list[tuple[float, Any]]) -> Law:
@@ -412,16 +299,15 @@ class Identity(_Centred):
     """
 
     def law(self, shape: Shape) -> Law:
-        blocks = self._blocks(_nothing(shape))
-        return _else_zero(sum(min(block.shape) for block in blocks) / prod(shape), [(1, self.gain)])
+        kept = sum(min(block) for block in self._block_shapes(shape))
+        return _else_zero(kept / prod(shape), [(1, self.gain)])
 
-    def _fill(self, out: NDArray[Any], seeds: list[int]) -> None:
-        for block in self._blocks(out):
-            np.fill_diagonal(block, self.gain)
+    def _fill_block(self, block: NDArray[Any], seeds: Sequence[int]) -> None:
+        np.fill_diagonal(block, self.gain)
 
 
 @mx.init.register
-class Sparse(_Drawn):
+class Sparse(Drawn):
     """Each output has ``nonzero`` inputs, chosen at random, with weights N(0, std²), and no more.
 
     Axes after the first are flattened into the inputs; where there are fewer, all are taken.
@@ -433,30 +319,23 @@ class Sparse(_Drawn):
     1, std is not positive, or the shape has one axis.
     """
 
-    nonzero: int
-    std: float
-
     def __init__(self, nonzero: int = 15, std: float = 1.0, *, seed: int | None = None) -> None:
         super().__init__(
-            nonzero=_whole("nonzero", nonzero, 1), std=_real("std", std, positive=True), seed=seed
+            nonzero=whole("nonzero", nonzero, 1), std=number("std", std, positive=True), seed=seed
         )
 
     def law(self, shape: Shape) -> Law:
-        _, inputs = _matrix(shape)
-        return _else_zero(
-            min(self.nonzero, inputs) / inputs, [(1.0, scipy.stats.norm(0, self.std))]
-        )
+        inputs = _matrix(shape)[1]
+        chosen = min(self.nonzero, inputs) / inputs
+        return _else_zero(chosen, [(1.0, scipy.stats.norm(0, self.std))])
 
-    def _fill(self, out: NDArray[Any], seeds: list[int]) -> None:
-        units, inputs = _matrix(out.shape)
-        stream, chosen = _stream(seeds), min(self.nonzero, inputs)
-        for unit in out.reshape(units, inputs):
-            which = stream.choice(inputs, chosen, replace=False, shuffle=False)
-            unit[which] = stream.normal(0, self.std, chosen)
+    def _filling(self, shape: Shape) -> Fill:
+        matrix, fill = _matrix(shape), sparse(self.nonzero, self.std)
+        return lambda out, seeds: fill(out.reshape(matrix), seeds)
 
 
 @mx.init.register
-class Mixture(_Drawn):
+class Mixture(Drawn):
     """Each entry picks one of several draws: ``Mixture([(p, draw), ...])``.
 
     A draw is a number, a pair (low, high) for the uniform between them, or a frozen continuous
@@ -472,98 +351,20 @@ class Mixture(_Drawn):
 
     def __init__(self, parts: Sequence[tuple[float, Any]], *, seed: int | None = None) -> None:
         try:
-            plain = [[_real("probability", p, positive=True), _plain(draw)] for p, draw in parts]
+            pairs = [(number("probability", p, positive=True), plain_draw(d)) for p, d in parts]
         except TypeError:
             raise ValueError(f"parts must be pairs (probability, draw), got {parts!r}") from None
-        Law([(chance, 0.0) for chance, _ in plain])  # refuses chances that don't sum to 1
-        super().__init__(parts=plain, seed=seed)
+        Law([(chance, 0.0) for chance, _ in pairs])  # refuses chances that don't sum to 1
+        super().__init__(parts=[[chance, draw.plain] for chance, draw in pairs], seed=seed)
+
+    def _draws(self) -> list[tuple[float, PlainDraw]]:
+        return [(chance, PlainDraw(plain)) for chance, plain in self._kwargs["parts"]]
 
     def _shown(self) -> dict[str, Any]:
-        return {**self._kwargs, "parts": [(p, _Source(draw)) for p, draw in self._kwargs["parts"]]}
+        return {**self._kwargs, "parts": self._draws()}
 
     def law(self, shape: Shape) -> Law:
-        return Law([(chance, _distribution(draw)) for chance, draw in self._kwargs["parts"]])
+        return Law([(chance, draw.distribution) for chance, draw in self._draws()])
 
-    def _sampler(self, shape: Shape) -> Sampler:
-        chances = [chance for chance, _ in self._kwargs["parts"]]
-        edges = np.cumsum([0.0, *chances])
-        edges[-1] = 1.0
-        quantiles = [_quantile(draw) for _, draw in self._kwargs["parts"]]
-
-        def sampler(stream: Generator, size: int) -> Floats:
-            # one word a value: which draw, and then where in it
-            u, out = stream.random(size), np.empty(size)
-            for low, high, quantile in zip(edges, edges[1:], quantiles, strict=False):
-                mine = (low <= u) & (u < high)
-                out[mine] = quantile((u[mine] - low) / (high - low))
-            return out
-
-        return sampler
-
-
-class _Source(str):
-    """Python source of a plain draw, which repr shows as it is."""
-
-    def __new__(cls, draw: Any) -> "_Source":
-        if isinstance(draw, list) and isinstance(draw[0], str):
-            given = ", ".join(f"{key}={value!r}" for key, value in draw[1].items())
-            return super().__new__(cls, f"scipy.stats.{draw[0]}({given})")
-        return super().__new__(cls, repr(tuple(draw) if isinstance(draw, list) else draw))
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def _plain(draw: Any) -> Any:
-    """The draw as JSON can hold it: a number, [low, high], or [name, arguments]."""
-    if isinstance(draw, Real):
-        return _real("draw", draw)
-    if hasattr(draw, "dist"):
-        return _plain_distribution(draw)
-    if isinstance(draw, Sequence) and len(draw) == 2 and isinstance(draw[0], str):
-        return _plain_distribution(_distribution(draw))
-    if isinstance(draw, Sequence) and len(draw) == 2:
-        low, high = _real("low", draw[0]), _real("high", draw[1])
-        if low < high:
-            return [low, high]
-    raise ValueError(
-        "draw must be a number, a pair (low, high) with low < high, or a frozen continuous "
-        f"distribution such as scipy.stats.norm(0, 1), got {draw!r}"
-    )
-
-
-def _plain_distribution(frozen: Any) -> list[Any]:
-    family = getattr(scipy.stats, str(frozen.dist.name), None)
-    if type(frozen.dist) is not type(family) or not isinstance(family, scipy.stats.rv_continuous):
-        raise ValueError(
-            "draw must be a continuous distribution that scipy.stats has by name, "
-            f"got {type(frozen.dist).__name__}"
-        )
-    order = [*(family.shapes or "").replace(",", " ").split(), "loc", "scale"]
-    given = {**dict(zip(order, frozen.args, strict=False)), **frozen.kwds}
-    values = {key: _real(key, given[key]) for key in order if key in given}
-    if not isfinite(family(**values).ppf(0.5)):
-        raise ValueError(f"draw has arguments that {family.name} does not allow: {values}")
-    return [family.name, values]
-
-
-def _distribution(draw: Any) -> Any:
-    if not isinstance(draw, (list, tuple)):
-        return draw
-    if not isinstance(draw[0], str):
-        return scipy.stats.uniform(draw[0], draw[1] - draw[0])
-    family: Any = getattr(scipy.stats, draw[0], None)
-    if not isinstance(family, scipy.stats.rv_continuous):
-        raise ValueError(f"draw must name a continuous law of scipy.stats, got {draw[0]!r}")
-    return family(**draw[1])
-
-
-def _quantile(draw: Any) -> Callable[[Floats], Any]:
-    if not isinstance(draw, list):
-        return lambda u: draw
-    if not isinstance(draw[0], str):
-        low, high = draw
-        return lambda u: low + (high - low) * u
-    frozen = _distribution(draw)
-    # never 0 or 1, where an unbounded law would answer infinity
-    return lambda u: frozen.ppf(np.clip(u, 2.0**-54, 1 - 2.0**-53))
+    def _filling(self, shape: Shape) -> Fill:
+        return entrywise(mixture([(chance, draw.drawn) for chance, draw in self._draws()]))

@@ -218,12 +218,18 @@ def axes(shape: Sequence[int], layout: str | None = None, groups: int = 1) -> st
         )
     if min(shape) < 1:
         raise ValueError(f"every size in shape must be known and positive, got {tuple(shape)}")
-    space = "DHW"[5 - len(shape) :]
-    known = [f"OI{space}", f"O{space}I", f"IO{space}", f"I{space}O"]
+    known = _layouts(_SPACES[len(shape) - 2])
     letters = known[0] if layout is None else one_of("layout", layout, known)
     if groups < 1 or shape[0] % groups:
         raise ValueError(f"groups must divide the first size of {tuple(shape)}, got {groups}")
     return letters
+
+
+_SPACES = ("", "W", "HW", "DHW")
+
+
+def _layouts(space: str) -> list[str]:
+    return list(dict.fromkeys([f"OI{space}", f"O{space}I", f"IO{space}", f"I{space}O"]))
 
 
 def fans(shape: Sequence[int], *, layout: str | None = None, groups: int = 1) -> tuple[int, int]:
@@ -245,6 +251,12 @@ def fans(shape: Sequence[int], *, layout: str | None = None, groups: int = 1) ->
     taps = prod(shape) // (sizes["I"] * sizes["O"])
     sizes[letters[0]] //= groups  # the other axis is stored per group already
     return sizes["I"] * taps, sizes["O"] * taps
+
+
+def of_layout(layout: str | None) -> str | None:
+    """``layout`` if weights of some number of axes have it; otherwise ValueError."""
+    known = [letters for space in _SPACES for letters in _layouts(space)]
+    return layout if layout is None else one_of("layout", layout, known)
 
 
 _GAINS = {

@@ -42,9 +42,7 @@ def test_it_comes_back_from_its_text_its_repr_a_copy_and_a_pickle(initializer):
     assert texts[0] == type(initializer).__name__.lower()
     back = [
         init.create(initializer.dumps()),
-        eval(
-            repr(initializer), {**{name: getattr(di, name) for name in di.__all__}, "scipy": scipy}
-        ),
+        eval(repr(initializer), {**vars(di.initializers), "scipy": scipy}),
         copy.copy(initializer),
         copy.deepcopy(initializer),
         pickle.loads(pickle.dumps(initializer)),
@@ -125,15 +123,13 @@ def test_mxnets_names_still_mean_mxnets_own():
 
 @every
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_it_honours_the_dtype_by_rounding_one_draw(name, dtype):
+def test_it_honours_the_dtype_and_float16_is_float32_rounded(name, dtype):
     drawn = draw(SEEDED[name], (8, 4), dtype=dtype)
     assert drawn.dtype == dtype
     assert np.array_equal(drawn, SEEDED[name].sample((8, 4), dtype))
     single = SEEDED[name].sample((8, 4), "float32")
     if dtype == "float16":
         assert np.array_equal(drawn, single.astype("float16"))
-    if dtype == "float64":
-        assert np.array_equal(drawn.astype("float32"), single)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
@@ -178,8 +174,8 @@ def test_delta_orthogonal_keeps_the_norm_of_every_image():
 
 
 def test_channels_last_weights_are_the_channels_first_ones_moved():
-    first = di.DeltaOrthogonal(seed=2)._draw("w", (8, 4, 3, 3), "float64")
-    last = di.DeltaOrthogonal(seed=2, layout="OHWI")._draw("w", (8, 3, 3, 4), "float64")
+    first = di.DeltaOrthogonal(seed=2).sample((8, 4, 3, 3), "float64")
+    last = di.DeltaOrthogonal(seed=2, layout="OHWI").sample((8, 3, 3, 4), "float64")
     assert np.allclose((first**2).sum(), (last**2).sum())
     assert np.allclose(last[:, 1, 1, :].T @ last[:, 1, 1, :], np.eye(4))
     assert np.count_nonzero(last) == np.count_nonzero(last[:, 1, 1, :])
