@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .figures import caption as caption, plot_curves as plot_curves, show as show
     from .initializers import (
         DeltaOrthogonal as DeltaOrthogonal,
         HaarOrthogonal as HaarOrthogonal,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         plot_map as plot_map,
         plot_phases as plot_phases,
         plot_signals as plot_signals,
-        plot_spectra as plot_spectra,
     )
     from .lab.spectra import jacobian as jacobian, log_singular_values as log_singular_values
     from .lab.sweeps import sweep as sweep
@@ -60,20 +60,18 @@ if TYPE_CHECKING:
     from .machine.kernels import install_kernel as install_kernel
     from .machine.recording import record as record
     from .plots import (
-        caption as caption,
         gallery as gallery,
-        plot_curves as plot_curves,
         plot_histogram as plot_histogram,
         plot_weights as plot_weights,
-        show as show,
     )
 
 _MODULES = {
+    "figures": "caption plot_curves show",
     "initializers": "DeltaOrthogonal HaarOrthogonal Identity Mixture Sparse TruncatedNormal "
     "VarianceScaling glorot_normal glorot_uniform he_normal he_uniform lecun_normal lecun_uniform",
     "laws": "Law fans gain law",
-    "plots": "caption gallery plot_curves plot_histogram plot_weights show",
-    "lab.plots": "plot_layer_histograms plot_map plot_phases plot_signals plot_spectra",
+    "plots": "gallery plot_histogram plot_weights",
+    "lab.plots": "plot_layer_histograms plot_map plot_phases plot_signals",
     "lab.spectra": "jacobian log_singular_values",
     "lab.sweeps": "sweep",
     "lab.theory": "MeanField critical_sigma_w mean_field",

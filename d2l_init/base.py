@@ -74,13 +74,13 @@ class Drawn(mx.init.Initializer):
 
     def _write(self, fill: Fill, name: str, array: Any) -> None:
         seeds = _fresh_seeds(array) if self.seed is None else _own_seeds(self.seed, name, array)
-        memory = _memory(array)
-        if memory.dtype != "float16":
-            fill(memory, seeds)
+        out = memory(array)
+        if out.dtype != "float16":
+            fill(out, seeds)
         else:
-            single = np.empty(memory.shape, "float32")
+            single = np.empty(out.shape, "float32")
             fill(single, seeds)
-            memory[...] = single
+            out[...] = single
 
 
 def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -110,8 +110,8 @@ def _fresh_seeds(array: Any) -> list[int]:
     return [int(word) % 2**32 for word in words.asnumpy()]
 
 
-def _memory(array: Any) -> NDArray[Any]:
-    """The array's own memory, which no operation uses: as ``array[:] = ...``, without the copy."""
+def memory(array: Any) -> NDArray[Any]:
+    """The memory of an array on the CPU, without a copy; no operation may be using it."""
     pointer = c_void_p()
     check_call(mx.base._LIB.MXNDArrayGetData(array.handle, byref(pointer)))
     kind = np.dtype(array.dtype)

@@ -1,0 +1,281 @@
+"""What all figures share: what was measured as points, what was predicted as a line.
+
+Each case has one colour (of Okabe & Ito 2008) and one marker; its prediction and its measurement
+share the colour, and its name stands at its end. Guide lines are grey, with their name on them.
+Figures belong to nobody's list of open figures; :func:`show` displays one with its caption, and
+nothing of the reader's own matplotlib settings changes how it looks.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from typing import Any, TypeVar
+
+import matplotlib.style
+import numpy as np
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike, NDArray
+
+from .arguments import one_of
+
+Floats = NDArray[np.float64]
+F = TypeVar("F", bound=Callable[..., Any])
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREY = "0.35"
+_MARKERS = "os^DvP"
+_MOST_POINTS = 25
+_STYLE = {
+    "figure.facecolor": "white",  # readable on a dark page too
+    "figure.dpi": 100,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "large",
+    "font.size": 9.5,
+    "legend.fontsize": "small",
+    "legend.labelcolor": GREY,
+    "legend.frameon": False,
+}
+
+
+def styled(function: F) -> F:
+    """The same function, in our style: nothing of the reader's own settings leaks in."""
+    return matplotlib.style.context(["default", _STYLE])(function)  # type: ignore[no-any-return]
+
+
+class _StyledFigure(Figure):
+    """A figure that is drawn as it was made, whatever matplotlib's settings are by then."""
+
+    @styled
+    def draw(self, renderer: Any) -> None:
+        super().draw(renderer)
+
+
+@styled
+def new_figure(
+    height: float = 3.5, rows: int = 1, columns: int = 1, *, sharex: bool = False
+) -> Figure:
+    """A figure as wide as a notebook's cell, with its axes; ``height`` in inches."""
+    figure = _StyledFigure(figsize=(6.6, height), layout="constrained")
+    figure.subplots(rows, columns, squeeze=False, sharex=sharex)
+    return figure
+
+
+def color(number: int) -> str:
+    """The colour of a case, by its number."""
+    return COLORS[number % len(COLORS)]
+
+
+def draw_points(ax: Axes, x: Any, y: Any, number: int) -> None:
+    """What was measured: open markers, about 25 at most, never joined."""
+    every = ceil(len(x) / _MOST_POINTS)
+    look = {"color": color(number), "marker": _MARKERS[number % len(_MARKERS)]}
+    ax.plot(x[::every], y[::every], linestyle="none", markerfacecolor="white", markersize=5,
+            zorder=3, **look)  # fmt: skip
+
+
+def draw_line(ax: Axes, x: Any, y: Any, number: int) -> None:
+    """What was predicted, or a median that is measured too densely for points."""
+    ax.plot(x, y, color=color(number), linewidth=1.5, zorder=2.5)
+
+
+def draw_band(ax: Axes, x: Any, low: Any, high: Any, number: int) -> None:
+    """The range that belongs to a line or to points."""
+    ax.fill_between(x, low, high, color=color(number), alpha=0.18, linewidth=0)
+
+
+def draw_guide(ax: Axes, name: str, *, x: float | None = None, y: float | None = None) -> None:
+    """A grey line at one value, with its name on it."""
+    look = {"color": GREY, "linewidth": 0.9, "zorder": 1}
+    words = {"fontsize": "small", "color": GREY, "textcoords": "offset points"}
+    if y is not None:
+        ax.axhline(y, **look)
+        ax.annotate(name, (0.99, y), (0, 3), xycoords=ax.get_yaxis_transform(), ha="right", **words)
+    if x is not None:
+        ax.axvline(x, **look)
+        ax.annotate(name, (x, 1), (3, 0), xycoords=ax.get_xaxis_transform(), rotation=90,
+                    va="top", **words)  # fmt: skip
+
+
+def name_at_end(ax: Axes, ends: Sequence[tuple[str, float, int]]) -> None:
+    """Names of cases at the right, in their colours: (name, y of its end, number of the case)."""
+    to_axes = ax.transData + ax.transAxes.inverted()
+    with np.errstate(all="ignore"):
+        heights = [float(to_axes.transform((ax.get_xlim()[1], y))[1]) for _, y, _ in ends]
+    order = np.argsort(np.clip(np.nan_to_num(heights), 0, 1), kind="stable")
+    line = 14 / (72 * ax.figure.get_figheight() * ax.get_position().height)
+    places = _apart(np.clip(np.nan_to_num(heights), 0, 1)[order], line)
+    for place, index in zip(places, order, strict=True):
+        name, _, number = ends[index]
+        ax.annotate(name, (1, place), (6, 0), xycoords="axes fraction", va="center",
+                    textcoords="offset points", color=color(number))  # fmt: skip
+
+
+def _apart(heights: Floats, least: float) -> Floats:
+    """The same heights in order, moved until neighbours are ``least`` apart."""
+    steps = least * np.arange(len(heights))
+    up = np.maximum.accumulate(heights - steps) + steps
+    top = 1 + least / 2 - steps[::-1]
+    return np.asarray(np.minimum.accumulate(np.minimum(up, top)[::-1] - steps)[::-1] + steps[::-1])
+
+
+def draw_key(ax: Axes, *, points: str = "", line: str = "", band: str = "") -> None:
+    """In grey, inside the axes: what each kind of mark means."""
+    open_marker = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
+    marks = {
+        points: Line2D([], [], color=GREY, markersize=5, **open_marker),
+        band: Patch(color=GREY, alpha=0.18, linewidth=0),
+        line: Line2D([], [], color=GREY, linewidth=1.5),
+    }
+    if named := [kind for kind in marks if kind]:
+        ax.legend([marks[kind] for kind in named], named, loc="best")
+
+
+def short(value: float) -> str:
+    """Three significant digits, with a real minus sign."""
+    return f"{value:.3g}".replace("-", "−")
+
+
+def describe(ax: Axes, sentence: str) -> None:
+    """Keep the words that :func:`caption` gives for these axes; none for those beside others."""
+    ax.set_label(sentence or "<none>")
+
+
+def caption(figure_or_axes: Figure | Axes) -> str:
+    """A sentence or two made from what is plotted, for the text under a figure.
+
+    Axes that this package drew tell what was measured and predicted; for others, each labelled
+    line is put into words: where it starts and ends, and between which values it stays.
+    """
+    axes = [figure_or_axes] if isinstance(figure_or_axes, Axes) else figure_or_axes.axes
+    return " ".join(words for ax in axes if (words := _words(ax)))
+
+
+def _words(ax: Axes) -> str:
+    own, title = str(ax.get_label()), ax.get_title("center") or ax.get_title("left")
+    if own:
+        return "" if own.startswith("<") else own  # <none>, matplotlib's <colorbar>
+    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    parts = [f"{line.get_label()} {_course(line.get_ydata())}" for line in lines]
+    what = f"{ax.get_ylabel()} against {ax.get_xlabel()}"
+    return f"{title + ': ' if title else ''}{what}. {'; '.join(parts)}." if parts else ""
+
+
+def _course(y: Any) -> str:
+    """From where to where, and between which values if it leaves these two."""
+    y = np.asarray(y, dtype=float)
+    y = y[np.isfinite(y)]
+    if not len(y):
+        return "nowhere finite"
+    first, last, low, high = map(short, (y[0], y[-1], y.min(), y.max()))
+    if low == high:
+        return f"at {low}"
+    words = f"from {first} to {last}"
+    return words if {low, high} == {first, last} else f"{words} (between {low} and {high})"
+
+
+def show(figure_or_axes: Figure | Axes, title: str = "") -> None:
+    """Display a figure, and under it its caption as text that a screen reader reads.
+
+    ``title`` says what is to be seen; the caption begins with it. A figure made with pyplot is
+    closed, so that the notebook doesn't show it a second time.
+    """
+    figure = figure_or_axes.figure if isinstance(figure_or_axes, Axes) else figure_or_axes
+    words = f"{title}. " * bool(title) + caption(figure)
+    if title and len(figure.axes) == 1:
+        figure.axes[0].set_title(title, loc="left")
+    elif title:
+        figure.suptitle(title, x=0.01, ha="left")
+    display(figure)  # type: ignore[no-untyped-call]
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close(figure)
+    text = {"text/markdown": f"*{words}*", "text/plain": words}
+    display(text, raw=True)  # type: ignore[no-untyped-call]
+
+
+@styled
+def plot_curves(
+    x: ArrayLike,
+    measured: Mapping[str, ArrayLike],
+    predicted: Mapping[str, ArrayLike] | None = None,
+    ax: Axes | None = None,
+    *,
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+    vlines: Mapping[str, float] | None = None,
+    summary: str = "course",
+) -> Axes:
+    """What was measured as points and what was predicted as lines, over the same x.
+
+    A prediction has the colour of the measurement of the same name; a predicted number is a grey
+    guide line, and ``vlines`` holds upright ones. A measured curve of shape (runs, points) is drawn
+    as its median, with a pale band from the smallest to the largest run. Without predicted curves
+    more than 25 points are drawn as a line. ``log`` names the logarithmic axes (``""``, ``"x"``,
+    ``"y"`` or ``"xy"``). The caption tells each measured curve's ``summary``: its ``"course"``, or
+    the place of its ``"minimum"``, for values that differ between machines.
+
+    >>> ax = plot_curves([1, 2], {"std": [[1, 4], [3, 4]]}, {"level": 2}, xlabel="n", ylabel="s")
+    >>> print(caption(ax))
+    s against n. std, median of 2, from 2 to 4; level at 2.
+    """
+    one_of("summary", summary, ("course", "minimum"))
+    ax = new_figure().axes[0] if ax is None else ax
+    x = np.asarray(x, dtype=float)
+    runs = {name: np.atleast_2d(np.asarray(one, float)) for name, one in measured.items()}
+    theory = {name: np.asarray(one, float) for name, one in (predicted or {}).items()}
+    curves = {name: one for name, one in theory.items() if one.ndim}
+    joined = not curves and len(x) > _MOST_POINTS
+    ax.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
+    words, ends = [], []
+    for number, name in enumerate(dict.fromkeys([*runs, *curves])):
+        parts = []
+        if name in runs:
+            parts.append(_draw_runs(ax, x, runs[name], number, joined, summary))
+        if name in curves:
+            draw_line(ax, x, curves[name], number)
+            parts.append(f"{'predicted ' * (name in runs)}{_course(curves[name])}")
+        words.append(f"{name}{', ' if parts[0].startswith('median') else ' '}{', '.join(parts)}")
+        last = np.median(runs[name], axis=0) if name in runs else curves[name]
+        ends.append((name, last[-1], number))
+    words += _draw_guides(ax, {k: float(v) for k, v in theory.items() if not v.ndim}, vlines or {})
+    if "x" not in log and np.array_equal(x, np.round(x)):
+        ax.xaxis.get_major_locator().set_params(integer=True)  # layers and steps have no halves
+    name_at_end(ax, ends)
+    _draw_key_of(ax, max((len(one) for one in runs.values()), default=0), joined, bool(curves))
+    describe(ax, f"{ylabel} against {xlabel}. {'; '.join(words)}.")
+    return ax
+
+
+def _draw_runs(ax: Axes, x: Floats, runs: Floats, number: int, joined: bool, summary: str) -> str:
+    middle = np.median(runs, axis=0)
+    if len(runs) > 1:
+        draw_band(ax, x, runs.min(0), runs.max(0), number)
+    (draw_line if joined else draw_points)(ax, x, middle, number)
+    opening = f"median of {len(runs)}, " * (len(runs) > 1)
+    if summary == "minimum":
+        return f"{opening}is lowest at {short(x[np.nanargmin(middle)])}"
+    return opening + _course(middle)
+
+
+def _draw_guides(ax: Axes, levels: Mapping[str, float], vlines: Mapping[str, float]) -> list[str]:
+    for name, y in levels.items():
+        draw_guide(ax, name, y=y)
+    for name, place in vlines.items():
+        draw_guide(ax, name, x=place)
+    stand = [f"{name} stands at {short(place)}" for name, place in vlines.items()]
+    return [f"{name} at {short(y)}" for name, y in levels.items()] + stand
+
+
+def _draw_key_of(ax: Axes, runs: int, joined: bool, theory: bool) -> None:
+    measured = f"median of {runs}" if runs > 1 else "measured"
+    band = f"all {runs}" if runs > 1 else ""
+    if joined:
+        draw_key(ax, line=measured * (runs > 1), band=band)
+    else:
+        draw_key(ax, points=measured * (runs > 0), line="predicted" * theory, band=band)
