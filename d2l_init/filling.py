@@ -21,7 +21,9 @@ from scipy.linalg import get_lapack_funcs
 from .threads import one_blas_thread, side_by_side
 
 Array = NDArray[Any]
-Sampler = Callable[[Array, Array], None]  # from words of n bits to as many floats of n bits
+# From words of n bits to as many floats of n bits, with three rows of such floats to work in:
+# fresh memory for each step would cost more than the steps.
+Sampler = Callable[[Array, Array, Array], None]
 Fill = Callable[[Array, Sequence[int]], None]  # an array, from the seeds of its streams
 
 _CHUNK, _BLOCK = 2**20, 2**17  # values with one stream; values that fit a core's cache
@@ -37,9 +39,10 @@ def _fill(sampler: Sampler, out: Array, seeds: Sequence[int]) -> None:
 
     def chunk(number: int) -> None:
         stream, part = _stream(seeds, number), flat[number * _CHUNK : (number + 1) * _CHUNK]
+        scratch = np.empty((3, min(part.size, _BLOCK)), part.dtype)
         for start in range(0, part.size, _BLOCK):
             block = part[start : start + _BLOCK]
-            sampler(_words(stream, block), block)
+            sampler(_words(stream, block), block, scratch[:, : block.size])
 
     side_by_side(chunk, range(-(-flat.size // _CHUNK)))
 
@@ -57,7 +60,7 @@ def _words(stream: SFC64, like: Array) -> Array:
 def uniform(low: float, high: float) -> Sampler:
     """U(low, high)."""
 
-    def sampler(words: Array, out: Array) -> None:
+    def sampler(words: Array, out: Array, scratch: Array) -> None:
         _scaled(words, (high - low) / 2 / _top(words), (high + low) / 2, out)
 
     return sampler
@@ -78,13 +81,14 @@ def normal(mean: float, std: float, bound: float = inf) -> Sampler:
     """N(mean, std²), cut at ``bound`` standard deviations: by the inverse of its CDF."""
     mass, missed = erf(bound / sqrt(2)), erfc(bound / sqrt(2))
 
-    def sampler(words: Array, out: Array) -> None:
+    def sampler(words: Array, out: Array, scratch: Array) -> None:
+        inner, above, below = scratch
         _scaled(words, mass / 2 / _top(words), 0.0, out)  # the probability, less a half
-        outer = np.flatnonzero(np.abs(out) > _MIDDLE)
-        inner = np.square(out)
-        np.subtract(_MIDDLE**2, inner, out=inner)
-        out *= _ratio(_A, _B, inner)
-        out[outer] = _tail(words[outer], mass, missed)
+        outer = np.flatnonzero(np.abs(out, inner) > _MIDDLE)
+        np.subtract(_MIDDLE**2, np.square(out, inner), inner)
+        out *= _polynomial(_A, inner, above)
+        out /= _polynomial(_B, inner, below)
+        out[outer] = _tail(words[outer], mass, missed, out.dtype)
         out *= std
         if mean:
             out += mean
@@ -92,29 +96,28 @@ def normal(mean: float, std: float, bound: float = inf) -> Sampler:
     return sampler
 
 
-def _tail(words: Array, mass: float, missed: float) -> Array:
+def _tail(words: Array, mass: float, missed: float, kind: Any) -> Array:
     sign = words >> (8 * words.itemsize - 1)  # 0 or −1
-    to_end = np.iinfo(words.dtype).max - (words ^ sign)
-    end_mass = (missed + mass * ((to_end + 0.5) / _top(words))) / 2
-    r = np.sqrt(-_log(end_mass)) - 1.6
-    return np.asarray(_ratio(_C, _D, r) * (1 + 2 * sign))
+    to_end = (np.iinfo(words.dtype).max - (words ^ sign)).astype(kind)
+    to_end += 0.5
+    to_end *= mass / 2 / _top(words)
+    to_end += missed / 2
+    r = np.sqrt(-_log(to_end)) - 1.6
+    return np.asarray(_polynomial(_C, r) / _polynomial(_D, r) * (1 + 2 * sign).astype(kind))
 
 
 def _log(x: Array) -> Array:
     """log x = (e − ½) log 2 + 2 artanh s, for x = f · 2^e and s = (f − √½)/(f + √½)."""
     f, e = np.frexp(x)
     s = (f - sqrt(0.5)) / (f + sqrt(0.5))
-    odd = [1 / k for k in range(21, 0, -2)]
-    return np.asarray((e - 0.5) * log(2) + 2 * s * _polynomial(odd, s * s))
+    odd = range(21 if x.itemsize > 4 else 9, 0, -2)
+    series = _polynomial([1 / k for k in odd], s * s)
+    return np.asarray((e.astype(x.dtype) - 0.5) * log(2) + 2 * s * series)
 
 
-def _ratio(above: Sequence[float], below: Sequence[float], x: Array) -> Array:
-    return np.asarray(_polynomial(above, x) / _polynomial(below, x))
-
-
-def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
+def _polynomial(coefficients: Sequence[float], x: Array, out: Array | None = None) -> Array:
     """By Horner's rule, the highest power first."""
-    out: Array = x * coefficients[0]
+    out = np.multiply(x, coefficients[0], out)
     for coefficient in coefficients[1:-1]:
         out += coefficient
         out *= x
@@ -148,36 +151,39 @@ def mixture(parts: Sequence[tuple[float, Any]]) -> Sampler:
     with whatever rounding it has.
     """
 
-    def sampler(words: Array, out: Array) -> None:
-        half, top = words >> 1, _top(words)
-        bits = out.view(words.dtype)
-        low, chance = int(-top // 2), 0.0
+    def sampler(words: Array, out: Array, scratch: Array) -> None:
+        values, half, mask = scratch[0], *scratch[1:].view(words.dtype)
+        np.right_shift(words, 1, half)
+        bits, low, chance = out.view(words.dtype), int(-_top(words) // 2), 0.0
         for place, (share, draw) in enumerate(parts):
             chance += share
-            high = round((chance - 0.5) * top) if place < len(parts) - 1 else int(top // 2)
-            values = _part(draw, words, half, low, high, out)
-            if place == 0:
-                out[...] = values
-            else:  # −1 where the word is at least low, else 0
-                mask = ((low - 1) - half) >> (8 * words.itemsize - 1)
-                bits ^= (bits ^ values.view(words.dtype)) & mask
+            last = place == len(parts) - 1
+            high = int(_top(words) // 2) if last else round((chance - 0.5) * _top(words))
+            target = values if place else out
+            _draw_part(draw, words, half, low, high, target)
+            if place:  # mask: −1 where the word is at least low, else 0
+                np.right_shift(np.subtract(low - 1, half, mask), 8 * words.itemsize - 1, mask)
+                new = values.view(words.dtype)
+                new ^= bits
+                new &= mask
+                bits ^= new
             low = high
 
     return sampler
 
 
-def _part(draw: Any, words: Array, half: Array, low: int, high: int, out: Array) -> Array:
+def _draw_part(draw: Any, words: Array, half: Array, low: int, high: int, out: Array) -> None:
     """What a draw gives for halved words from low to high; elsewhere anything."""
     if callable(draw):
-        values, mine = np.zeros_like(out), np.flatnonzero((low <= half) & (half < high))
-        values[mine] = draw(((half[mine] - low) + 0.5) / (high - low))
-        return values
-    if isinstance(draw, (int, float)):
-        return np.asarray(draw, out.dtype)
-    values, (least, most) = np.empty_like(out), draw
-    centred = words - words.dtype.type(low + high)  # exact, and small where it counts
-    _scaled(centred, (most - least) / (2 * max(high - low, 1)), (least + most) / 2, values)
-    return values
+        mine = np.flatnonzero((low <= half) & (half < high))
+        out[mine] = draw(((half[mine] - low) + 0.5) / (high - low))
+    elif isinstance(draw, (int, float)):
+        out[...] = draw
+    else:
+        least, most = draw
+        centred = out.view(words.dtype)  # exact, and small where it counts
+        np.subtract(words, words.dtype.type(low + high), centred)
+        _scaled(centred, (most - least) / (2 * max(high - low, 1)), (least + most) / 2, out)
 
 
 def sparse(nonzero: int, std: float) -> Fill:
