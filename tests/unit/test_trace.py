@@ -1,11 +1,14 @@
 """trace: the statistics against NumPy and finite differences, and nothing left behind."""
 
+import pickle
+
 import mxnet as mx
 import numpy as onp
 import pytest
 from mxnet import autograd, gluon, init, np, npx
 from mxnet.gluon import nn, rnn
 
+from d2l_init.lab.signals import Trace, histogram, moments
 from d2l_init.lab.trace import trace
 
 pytestmark = pytest.mark.usefixtures("numpy_semantics")
@@ -97,6 +100,7 @@ def test_columns_without_a_loss_and_with_one():
     plain = [
         "block",
         "shape",
+        "activation",
         "mean",
         "std",
         "mean_square",
@@ -664,7 +668,10 @@ BAD = {
         r"one for each of the \[4\] examples, got \(3,\)",
     ),
     "loss a float": (lambda: trace(chain(), X, Y, lambda out, y: 0.5), "examples, got float"),
-    "bins 0": (lambda: trace(chain(), X, bins=0), "bins must be a positive whole.*got 0"),
+    "bins 0": (
+        lambda: trace(chain(), X, bins=0),
+        "bins must be a whole number of at least 1, got 0",
+    ),
     "bins True": (lambda: trace(chain(), X, bins=True), "bins must be .*got True"),
     "bins falling": (lambda: trace(chain(), X, bins=[1, 0]), r"rising edges, got \[1, 0\]"),
     "bins a word": (lambda: trace(chain(), X, bins="auto"), "bins must be .*got 'auto'"),
@@ -690,3 +697,117 @@ def test_a_refused_loss_leaves_nothing_behind():
     assert not left_behind(net)
     assert net._active
     assert not autograd.is_recording()
+
+
+# The record
+
+
+def plain_parts(value):
+    """Everything that a nested record is made of."""
+    if isinstance(value, dict):
+        return {part for item in value.items() for one in item for part in plain_parts(one)}
+    if isinstance(value, (tuple, list)):
+        return {part for one in value for part in plain_parts(one)}
+    return {type(value)}
+
+
+def test_the_record_is_plain_numbers_and_survives_pickling():
+    found = trace(chain(), X, Y, squared, bins=4)
+    assert plain_parts(vars(found)) <= {str, int, float, onp.ndarray}
+    again = pickle.loads(pickle.dumps(found))
+    assert again.to_frame().equals(found.to_frame())
+    assert again.loss == found.loss
+
+
+def test_a_record_may_be_made_by_hand():
+    assert Trace([{"name": "a", "mean": 1.0}]).first_nonfinite is None
+    assert "mean" in repr(Trace([{"name": "a", "mean": 1.0}], never_called=["b"]))
+
+
+ACTIVATIONS = {
+    "relu": nn.Activation("relu"),
+    "softrelu": nn.Activation("softrelu"),
+    "leaky_relu": nn.LeakyReLU(0.1),
+    "prelu": nn.PReLU(),
+    "elu": nn.ELU(),
+    "selu": nn.SELU(),
+    "gelu": nn.GELU(),
+    "swish": nn.Swish(),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_is_known_by_its_name(name):
+    rows = trace(built(nn.Dense(3, in_units=5), ACTIVATIONS[name]), X).rows
+    assert [row["activation"] for row in rows] == ["", name]
+
+
+@pytest.mark.parametrize("with_loss", [False, True])
+def test_a_built_in_activation_is_named_and_its_units_are_the_layers(with_loss):
+    conv = nn.Conv1D(4, 3, in_channels=2, activation="relu")
+    net = built(conv)
+    conv.bias.set_data(np.array([-100.0, 0, -100, 0]))
+    given = (Y[:3], lambda out, y: (out**2).mean(axis=(1, 2))) if with_loss else ()
+    (row,) = trace(net, normal(3, 2, 9), *given).rows
+    assert (row["block"], row["activation"], row["dead"]) == ("Conv1D", "relu", 2 / 4)
+
+
+# Gradients that MXNet gets wrong in predict mode
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2D(3, 2, 1), nn.GlobalMaxPool2D()])
+def test_gradients_before_max_pooling_are_right_in_float32(pool):
+    net = built(nn.Conv2D(8, 3, padding=1, in_channels=3), pool, nn.Dense(3))
+
+    def squares(dtype):
+        net.cast(dtype)
+        x, y = normal(2, 3, 8, 8).astype(dtype), normal(2, 3, seed=1).astype(dtype)
+        return trace(net, x, y, squared).to_frame()["grad_mean_square"].to_numpy()
+
+    assert onp.allclose(squares("float32"), squares("float64"), rtol=1e-4)
+
+
+# Histograms of odd values
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_histograms_are_numpys(dtype):
+    values = onp.random.default_rng(0).normal(size=3000).astype(dtype)
+    counts, edges = histogram(values, 20)
+    expected = onp.histogram(values.astype(float), 20)
+    assert (counts == expected[0]).all()
+    assert onp.allclose(edges, expected[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        ([], [0, 0]),
+        ([3.0, 3.0], [0, 2]),
+        ([1e30] * 3, [0, 3]),
+        ([1e-320, 0.0, 3e-320], [0, 3]),  # numpy.histogram: IndexError
+        ([onp.nan, onp.inf, -onp.inf, 1.0, 2.0], [1, 1]),
+        ([onp.nan], [0, 0]),
+    ],
+    ids=["none", "constant", "large", "vanishing", "not finite", "nan"],
+)
+def test_a_histogram_counts_every_finite_value(values, counts):
+    found, edges = histogram(onp.array(values), 2)
+    assert found.tolist() == counts
+    assert (onp.diff(edges) > 0).all()
+
+
+def test_moments_of_several_arrays_are_those_of_their_entries():
+    parts = [onp.random.default_rng(k).normal(k, size=(k + 1, 70_000)) for k in range(3)]
+    every = onp.concatenate([part.ravel() for part in parts])
+    expected = every.mean(), every.std(), (every**2).mean()
+    assert moments(*parts) == pytest.approx(expected, rel=1e-12)
+
+
+def test_weights_that_the_loss_does_not_see_have_gradient_zero():
+    aside = nn.Dense(2, in_units=5, prefix="aside_")
+    both = Lambda(lambda x: (aside(x), both.seen(x))[1])
+    both.aside, both.seen = aside, nn.Dense(3, in_units=5, prefix="seen_")
+    both.initialize(init.Normal(1))
+    frame = trace(both, X, Y, squared).to_frame()
+    assert frame["weight_grad_std"].loc["aside"] == 0 < frame["weight_grad_std"].loc["seen"]

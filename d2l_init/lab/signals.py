@@ -1,0 +1,135 @@
+"""The record of a net's signals and gradients, in plain numbers, and how the numbers are taken.
+
+Nothing here knows MXNet: a record made elsewhere, from a file or in another framework, does too.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import isfinite, nan, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from fast_histogram import histogram1d
+
+Array = np.ndarray[Any, Any]
+Counted = tuple[Array, Array]
+
+# Beyond these an activation counts as saturated: within 0.01 of a bound.
+BOUNDS = {"tanh": (-0.99, 0.99), "softsign": (-0.99, 0.99), "sigmoid": (0.01, 0.99)}
+CHUNK = 2**16  # values that stay in a core's cache as float64
+
+
+class Histogram(NamedTuple):
+    """Counts and edges, as ``numpy.histogram`` gives them, of one call's outputs and gradients."""
+
+    outputs: Counted
+    gradients: Counted | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Trace:
+    """What :func:`d2l_init.trace` measured; a notebook shows it as the table of ``to_frame``.
+
+    ``rows`` has the name and the columns of each call of a block, ``histograms`` one entry per row
+    when ``bins`` was given, ``loss`` is the mean over the batch, ``never_called`` names the blocks
+    that the pass left out.
+
+    >>> Trace([{"name": "layer1", "mean_square": 2.0}]).to_frame().loc["layer1"].to_dict()
+    {'mean_square': 2.0}
+    """
+
+    rows: Sequence[dict[str, Any]]
+    histograms: Sequence[Histogram] = ()
+    never_called: Sequence[str] = ()
+    loss: float | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas frame with one row per call of a block, in the order in which they ended."""
+        return pd.DataFrame(self.rows).set_index("name")
+
+    @property
+    def first_nonfinite(self) -> str | None:
+        """Name of the first block with an infinite or undefined output; None without one."""
+        return next((row["name"] for row in self.rows if row.get("nonfinite", 0) > 0), None)
+
+    def __repr__(self) -> str:
+        return "\n".join([repr(self.to_frame()), *self._remarks()])
+
+    def _repr_html_(self) -> str:
+        remarks = [f"<p>{escape(remark)}</p>" for remark in self._remarks()]
+        return "\n".join([self.to_frame().to_html(), *remarks])
+
+    def _remarks(self) -> Iterator[str]:
+        if self.first_nonfinite is not None:
+            yield f"first output that is not finite: {self.first_nonfinite}"
+        if self.never_called:
+            yield f"never called: {', '.join(self.never_called)}"
+
+
+@np.errstate(all="ignore")  # infinity and NaN are counted, not warned of
+def statistics(values: Array, axis: int | None, activation: str) -> dict[str, float]:
+    """The columns ``mean`` to ``nonfinite`` of :func:`d2l_init.trace`; units lie along ``axis``."""
+    mean, std, square = moments(values)
+    alive = values != 0
+    zero = _share(~alive)
+    others = tuple(other for other in range(values.ndim) if other != axis)
+    low, high = BOUNDS.get(activation, (nan, nan))
+    return {
+        "mean": mean,
+        "std": std,
+        "mean_square": square,
+        "zero": zero,
+        "dead": _share(~alive.any(axis=others)) if zero > 0 else zero,
+        "saturated": _share((values < low) | (values > high)) if low < high else nan,
+        "nonfinite": 0.0 if isfinite(square) else _share(~np.isfinite(values)),
+    }
+
+
+def _share(mask: Array) -> float:
+    return np.count_nonzero(mask) / mask.size if mask.size else nan
+
+
+@np.errstate(all="ignore")
+def moments(*arrays: Array) -> tuple[float, float, float]:
+    """Mean, standard deviation and mean square of all entries together; NaN where there are none.
+
+    Summed in float64: right to 1e-9 also where the spread is small beside the mean.
+    """
+    size = sum(values.size for values in arrays)
+    if not size:
+        return nan, nan, nan
+    total, squares = _sums(arrays, 0.0)
+    mean, square = total / size, squares / size
+    variance = square - mean**2
+    if variance < 1e-3 * square:  # too little of it is left: subtract before squaring
+        variance = _sums(arrays, mean)[1] / size
+    return mean, sqrt(variance), square
+
+
+def _sums(arrays: Sequence[Array], shift: float) -> tuple[float, float]:
+    """Of the entries less ``shift`` and of their squares."""
+    total = squares = 0.0
+    for values in map(np.ravel, arrays):
+        for start in range(0, values.size, CHUNK):
+            wide = values[start : start + CHUNK].astype(np.float64)
+            wide -= shift
+            total += float(wide.sum())
+            squares += float(wide @ wide)
+    return total, squares
+
+
+def histogram(values: Array, bins: int | Array) -> Counted:
+    """``numpy.histogram`` of the finite values; with a number of bins, edges hold to rounding."""
+    if not isinstance(bins, int):
+        return np.histogram(values[np.isfinite(values)].astype(float), bins)
+    if not isfinite(float(values.max(initial=0)) - float(values.min(initial=0))):
+        values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if high - low < bins * np.finfo(float).tiny:  # (nearly) one value
+        reach = max(0.5, 1e-9 * abs(high))
+        low, high = low - reach, high + reach
+    counts = histogram1d(values, bins, (low, high)).astype(int)
+    counts[-1] += np.count_nonzero(values == high)  # its last bin is open
+    return counts, np.linspace(low, high, bins + 1)
