@@ -77,7 +77,7 @@ def _draw_panel(
         _draw_atoms(ax, law, counted)
     ax.locator_params(axis="x", nbins=5)
     if lost := counted.size - counted.finite:
-        ax.set_title(f"{lost} not finite", color=color(1))
+        ax.text(1, 1, f"{lost} not finite", transform=ax.transAxes, ha="right", color=color(1))
     return peak
 
 
@@ -273,7 +273,6 @@ def _panels(panels: Sequence[Panel]) -> Figure:
 def _head(ax: Axes, name: str, shape: tuple[int, ...], law: Law | None, counted: Tally) -> None:
     ax.set_title(f"{name} {'×'.join(map(str, shape))}", fontsize="medium", pad=17)
     words = f"std {short(counted.std)}" + (f", law {short(law.std)}" if law else "")
-    words += f", {counted.size - counted.finite} not finite" * (counted.finite < counted.size)
     ax.annotate(words, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
                 fontsize="small", color=GREY)  # fmt: skip
 

@@ -31,9 +31,14 @@ def theory(scale):
     return di.mean_field("tanh", scale**0.5, 0, DEPTH, q0=scale, width=WIDTH)
 
 
-def line(ax, label):
-    (found,) = [one for one in ax.get_lines() if one.get_label() == label]
-    return found.get_data()
+def lines(ax, kind):
+    """The data of what was measured (points) or predicted (lines), case by case."""
+    style = {"measured": "None", "predicted": "-"}[kind]
+    return [one.get_data() for one in ax.get_lines() if one.get_linestyle() == style]
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts]
 
 
 def test_signals_are_the_trace_and_the_theory_on_logarithmic_axes():
@@ -42,9 +47,10 @@ def test_signals_are_the_trace_and_the_theory_on_logarithmic_axes():
     frame = trace.to_frame()
     dense = frame[frame["block"] == "Dense"]
     dense = dense[:DEPTH]  # the output layer is not the theory's
-    assert np.allclose(line(signals, "measured")[1], dense["mean_square"] ** 0.5)
-    assert np.allclose(line(signals, "predicted")[1], field.q**0.5)
-    assert np.allclose(line(gradients, "measured")[1], dense["grad_mean_square"] ** 0.5)
+    ((_, measured),), ((_, predicted),) = lines(signals, "measured"), lines(signals, "predicted")
+    assert np.allclose(measured, dense["mean_square"] ** 0.5)
+    assert np.allclose(predicted, field.q**0.5)
+    assert np.allclose(lines(gradients, "measured")[0][1], dense["grad_mean_square"] ** 0.5)
     assert signals.get_yscale() == gradients.get_yscale() == "log"
     (band,) = signals.collections
     corners = band.get_paths()[0].vertices[:, 1]
@@ -54,7 +60,7 @@ def test_signals_are_the_trace_and_the_theory_on_logarithmic_axes():
 
 def test_the_gradient_is_predicted_from_the_last_hidden_layer_back():
     field = theory(2.0)
-    x, y = line(di.plot_signals(traced(2.0), field).axes[1], "predicted")
+    ((x, y),) = lines(di.plot_signals(traced(2.0), field).axes[1], "predicted")
     assert len(x) == DEPTH
     assert np.allclose(y[:-1] ** 2 / y[1:] ** 2, field.chi[:-1])
 
@@ -62,8 +68,9 @@ def test_the_gradient_is_predicted_from_the_last_hidden_layer_back():
 def test_activations_are_compared_with_what_the_activation_makes_of_q():
     trace, field = traced(1.5), theory(1.5)
     signals = di.plot_signals(trace, field, after=True).axes[0]
-    assert np.allclose(line(signals, "predicted")[1], field.after_activation(field.q) ** 0.5)
-    assert line(signals, "measured")[1][3] ** 2 == pytest.approx(
+    predicted = field.after_activation(field.q) ** 0.5
+    assert np.allclose(lines(signals, "predicted")[0][1], predicted)
+    assert lines(signals, "measured")[0][1][3] ** 2 == pytest.approx(
         trace.to_frame().loc["tanh4", "mean_square"]
     )
 
@@ -86,8 +93,10 @@ def test_several_traces_share_the_axes():
     figure = di.plot_signals(
         {"a": traced(1.0), "b": traced(2.0)}, {"a": theory(1.0), "b": theory(2.0)}
     )
-    labels = figure.axes[0].get_legend_handles_labels()[1]
-    assert set(labels) == {"a measured", "b measured", "predicted", "95 % of nets"}
+    assert words(figure.axes[0]) == ["a", "b"]
+    assert len(lines(figure.axes[0], "measured")) == len(lines(figure.axes[0], "predicted")) == 2
+    key = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert key == ["measured", "95 % of nets", "predicted"]
     assert "b measured from" in di.caption(figure)
 
 
@@ -96,23 +105,31 @@ def test_unknown_labels_of_the_theory_are_named():
         di.plot_signals({"a": traced(1.0)}, {"b": theory(1.0)})
 
 
-def test_layer_histograms_are_densities_of_the_chosen_layers():
+def test_layer_histograms_have_the_shape_of_the_densities_of_the_chosen_layers():
     trace = traced(4.0, bins=40)
     outputs, gradients = di.plot_layer_histograms(trace, ["tanh1", "tanh12"]).axes
-    for ax in (outputs, gradients):
-        assert len(ax.patches) == 2
-        for stairs in ax.patches:
-            heights, edges, _ = stairs.get_data()
-            assert (heights * np.diff(edges)).sum() == pytest.approx(1)
+    rows = list(trace.to_frame().index)
+    for ax, part in ((outputs, 0), (gradients, 1)):
+        for place, name in enumerate(["tanh1", "tanh12"]):
+            counts = trace.histograms[rows.index(name)][part][0]
+            heights = ax.patches[2 * place].get_data().values
+            assert np.allclose(heights + place, 0.8 * counts / counts.max())
     saturated = trace.to_frame().loc["tanh1", "saturated"]
     assert f"saturated share {saturated:.3g}" in di.caption(outputs)
 
 
 def test_five_activations_are_chosen_by_default():
-    labels = di.plot_layer_histograms(traced(1.0, bins=20)).axes[0].get_legend_handles_labels()[1]
-    assert [label.split(",")[0] for label in labels] == [
-        f"tanh{layer}" for layer in (1, 4, 7, 9, 12)
-    ]
+    ax = di.plot_layer_histograms(traced(1.0, bins=20)).axes[0]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == [f"tanh{layer}" for layer in (1, 4, 7, 9, 12)]
+
+
+def test_a_record_taken_elsewhere_is_drawn_by_the_same_code():
+    rows = [{"name": f"layer{k}", "block": "Linear", "activation": "", "mean_square": 2.0**-k}
+            for k in range(1, DEPTH + 1)]  # fmt: skip
+    figure = di.plot_signals(di.Trace(rows), theory(1.0))
+    assert lines(figure.axes[0], "measured")[0][1][1] == pytest.approx(0.5)
+    assert "inside the band at" in di.caption(figure)
 
 
 @pytest.mark.parametrize(
@@ -127,11 +144,11 @@ def test_histograms_that_are_not_there_are_named(options, layers, words):
 def test_the_phase_diagram_draws_the_critical_line_and_the_nets():
     up = [0.0, 0.2, 0.4]
     ax = di.plot_phases("tanh", [0.8, 1.4, 2.0], up, [(1, 0.1), (1.5, 0.3)])
-    x, y = line(ax, "χ₁ = 1")
+    ((x, y),), ((marked, _),) = lines(ax, "predicted"), lines(ax, "measured")
     assert np.allclose(x, [di.critical_sigma_w("tanh", b) for b in y])
     assert (y[0], y[-1]) == (up[0], up[-1])
-    assert line(ax, "nets measured")[0].tolist() == [1, 1.5]
-    assert {text.get_text() for text in ax.texts} == {"ordered", "chaotic"}
+    assert list(marked) == [1, 1.5]
+    assert set(words(ax)) == {"χ₁ = 1", "ordered", "chaotic"}
     assert "The edge of chaos runs from σ_w = 1 at σ_b = 0" in di.caption(ax.figure)
 
 
@@ -140,15 +157,10 @@ def test_a_map_writes_its_numbers_and_draws_the_prediction():
         [1, 2, 3], [5, 10], [[0.1, 0.5, 0.9], [0.1, 0.2, 0.3]], {"3 ξ": [4, 6, 12]},
         xlabel="σ_w", ylabel="depth", value="accuracy",
     )  # fmt: skip
-    assert [text.get_text() for text in ax.texts] == [
-        "0.10",
-        "0.50",
-        "0.90",
-        "0.10",
-        "0.20",
-        "0.30",
-    ]
-    assert line(ax, "3 ξ")[1].tolist() == [4, 6, 12]
+    assert words(ax) == ["0.10", "0.50", "0.90", "0.10", "0.20", "0.30", "3 ξ"]
+    ((columns, rows),) = lines(ax, "predicted")
+    assert list(columns) == [0.5, 1.5, 2.5]
+    assert rows == pytest.approx([0.5 + np.log2(y / 5) for y in (4, 6, 12)])
     assert di.caption(ax.figure) == (
         "accuracy from 0.1 to 0.9, over σ_w from 1 to 3 and depth from 5 to 10."
     )
@@ -157,14 +169,6 @@ def test_a_map_writes_its_numbers_and_draws_the_prediction():
 def test_a_map_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"values must have shape \(2, 3\), got \(3, 2\)"):
         di.plot_map([1, 2, 3], [5, 10], np.zeros((3, 2)), xlabel="x", ylabel="y", value="v")
-
-
-def test_spectra_are_drawn_in_powers_of_ten():
-    ax = di.plot_spectra({"Haar": np.zeros(3), "Gauss": np.log([100, 1, 0.01])}, {"one": 0})
-    assert np.allclose(line(ax, "Gauss")[1], [2, 0, -2])
-    assert "Gauss from 2 to −2" in di.caption(ax.figure)
-    with pytest.raises(ValueError, match=r"measured must hold spectra of one size, got sizes"):
-        di.plot_spectra({"a": np.zeros(3), "b": np.zeros(4)})
 
 
 def test_no_figure_is_left_open():
