@@ -291,14 +291,17 @@ def _constants(few: Sequence[tuple[str, Tally, Law | None]]) -> list[str]:
 def _values_in_words(counted: Tally, law: Law | None) -> str:
     if counted.finite < counted.size:
         return f"{counted.size - counted.finite} of {counted.size} not finite"
-    if law is None or sum(counted.atoms.values()) < counted.size:
-        return f"all {short(counted.low)}" + (f" (law: std {short(law.std)})" if law else "")
-    words = _shares_in_words(counted.shares)
+    if law is None:
+        return f"all {short(counted.low)}"
+    if sum(counted.atoms.values()) < counted.size:
+        said = f"std {short(law.std)}" if sum(law.atoms.values()) < 1 else _in_words(law.atoms)
+        return f"all {short(counted.low)} (law: {said})"
     as_said = all(abs(counted.shares[a] - chance) < 1e-9 for a, chance in law.atoms.items())
-    return words + (", as the law says" if as_said else f" (law: {_shares_in_words(law.atoms)})")
+    said = ", as the law says" if as_said else f" (law: {_in_words(law.atoms)})"
+    return _in_words(counted.shares) + said
 
 
-def _shares_in_words(shares: Mapping[float, float]) -> str:
+def _in_words(shares: Mapping[float, float]) -> str:
     if 1.0 in shares.values():
         return f"all {short(next(atom for atom, share in shares.items() if share == 1))}"
     return ", ".join(f"{short(100 * share)} % are {short(atom)}" for atom, share in shares.items())
