@@ -1,32 +1,32 @@
-"""Training many small nets side by side, for figures that compare starts over several seeds.
+"""Training many nets: Gluon's loop, and for plain nets the same in NumPy, which is faster."""
 
-Nets of Dense and activation blocks are copied into NumPy, a few of them stacked into one array a
-parameter, and trained there by the formulas of ``gluon.Trainer``'s optimizers: several times faster
-than MXNet calls of this size, and with the same result on one core and on many.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain, count
-from typing import Any, cast
+from itertools import chain, pairwise
+from typing import Any
 
 import mxnet as mx
 import numpy as np
+from mxnet import autograd, gluon
 from mxnet.gluon import nn
 from numpy.typing import NDArray
 
 from ..arguments import number, one_of, whole
 from ..threads import one_blas_thread, side_by_side
-from .theory import SELU_ALPHA, SELU_SCALE
 
 Array = NDArray[Any]
-Rule = Callable[[Array], Array]  # from a parameter's gradient to what is added to the parameter
 
-# Nets in one product: enough of them to keep Python out of the way, few enough for the cache.
-_TOGETHER = 4
-_SCALE, _ALPHA = np.float32(SELU_SCALE), np.float32(SELU_ALPHA)  # as MXNet rounds them
+# As many parameters in an update and examples in a pass as caches and memories hold.
+_PIECE, _EXAMPLES = 2**14, 256
 # MXNet's operators take their settings in single precision, and so do ours.
 _BETA1, _BETA2, _EPSILON, _ONE = map(np.float32, (0.9, 0.999, 1e-8, 1))
+# The blocks that NumPy knows; an activation in place, and its slope from its own value.
+_PLAIN = (nn.Sequential, nn.HybridSequential, nn.Dense, nn.Activation)
+_ACTIVATIONS: dict[str | None, Any] = {
+    "relu": (lambda z: np.maximum(z, 0, out=z), lambda h: h > 0),
+    "tanh": (lambda z: np.tanh(z, out=z), lambda h: 1 - h * h),
+}
 
 
 def train(
@@ -43,10 +43,10 @@ def train(
 ) -> Array:
     """Softmax cross-entropy of each net at each step, shape (nets, steps); the nets are trained.
 
-    ``X`` has shape (examples, features), ``y`` holds their classes. Each net does what it would do
-    alone with ``gluon.Trainer`` (``"sgd"`` or ``"adam"``) on the mean loss of a batch; all see the
-    same batches, cut from the examples as ``seed`` shuffles them in each epoch. A loss is that of
-    the batch before the step; it is nan or inf once a net has diverged.
+    ``X`` holds examples along its first axis, ``y`` their classes; nets are any initialized Gluon
+    blocks. Each does what ``gluon.Trainer`` (``"sgd"`` or ``"adam"``) does with it alone on the
+    mean loss of a batch; all see the same batches, cut from the examples as ``seed`` shuffles them
+    in each epoch. A loss is that of the batch before the step, nan or inf once a net has diverged.
 
     >>> from mxnet import init, np, npx
     >>> npx.set_np()
@@ -57,26 +57,26 @@ def train(
     array([[0.69, 0.31, 0.19],
            [0.69, 0.31, 0.19]], dtype=float32)
 
-    Nets are initialized (Hybrid)Sequentials, nested or not, of Dense, Activation, LeakyReLU and
-    SELU blocks, all of one shape; they are computed in their own dtype.
-    Raises ValueError for other blocks, for nets that differ and for arguments out of range.
+    Raises ValueError for arguments out of range, and nets that don't fit X or are on two contexts.
     Source: the update rules of MXNet's ``optimizer.SGD`` and ``optimizer.Adam``.
     """
-    lr, momentum = number("lr", lr, positive=True), number("momentum", momentum)
-    rules = {"sgd": partial(_sgd, lr, momentum), "adam": partial(_adam, lr)}
-    rule = rules[one_of("optimizer", optimizer, rules)]
-    stacks, X, targets = _stacks(nets, X, y, rule)
+    settings = {"learning_rate": number("lr", lr, positive=True)}
+    known = {"sgd": {"momentum": number("momentum", momentum)}, "adam": {}}
+    settings |= known[one_of("optimizer", optimizer, known)]
+    X, y = _examples(nets, X, y)
     batches = _batches(len(X), whole("steps", steps, 1), whole("batch_size", batch_size, 1), seed)
-    losses = _of_each(stacks, lambda stack: _run(stack, X, targets, batches))
-    for layer in chain(*stacks):
-        layer.write_back()
-    return losses
+    users = Counter(chain(*(net.collect_params().values() for net in nets)))
+    plain = [k for k, net in enumerate(nets) if X.ndim == 2 and _is_plain(net, users)]
+    arguments = X, y, batches, optimizer, settings
+    with one_blas_thread():  # these products are too small to share
+        found = side_by_side(lambda k: _by_numpy(nets[k], *arguments), plain)
+    losses = dict(zip(plain, found, strict=True))
+    losses |= {k: _by_gluon(net, *arguments) for k, net in enumerate(nets) if k not in losses}
+    return np.stack([losses[k] for k in range(len(nets))])
 
 
 def accuracy(nets: Sequence[Any], X: Any, y: Any) -> Array:
-    """Share of the examples that each net gives their class, shape (nets,).
-
-    The same as ``(net(X).argmax(1) == y).mean()`` for each; nets, X and y as in :func:`train`.
+    """Share of the examples that each net gives their class; nets, X and y as in :func:`train`.
 
     >>> from mxnet import init, np, npx
     >>> npx.set_np()
@@ -85,55 +85,42 @@ def accuracy(nets: Sequence[Any], X: Any, y: Any) -> Array:
     >>> accuracy([net], np.array([[-2], [3], [4], [5]]), np.array([0, 1, 1, 0]))
     array([0.75])
     """
-    stacks, X, targets = _stacks(nets, X, y, lambda: np.negative)
-    classes = targets.argmax(1)
-
-    def right(stack: list[Any]) -> Array:
-        with np.errstate(all="ignore"):  # nets that have diverged
-            return np.asarray((_forward(stack, X).argmax(2) == classes).mean(1))
-
-    return _of_each(stacks, right)
+    X, y = _examples(nets, X, y)
+    return np.array([(_scores(net, X).argmax(-1) == y).mean() for net in nets])
 
 
-def _stacks(
-    nets: Sequence[Any], X: Any, y: Any, rule: Callable[[], Rule]
-) -> tuple[list[list[Any]], Array, Array]:
+def _examples(nets: Sequence[Any], X: Any, y: Any) -> tuple[Array, Array]:
+    """Both as NumPy's; a pass of one example shows that they fit, and settles deferred shapes."""
     X, y = (a.asnumpy() if hasattr(a, "asnumpy") else np.asarray(a) for a in (X, y))
-    leaves = _alike([_leaves_of(net, X) for net in nets])
-    groups = [leaves[k : k + _TOGETHER] for k in range(0, len(leaves), _TOGETHER)]
-    stacks = [[_stacked(blocks, rule) for blocks in zip(*group, strict=True)] for group in groups]
-    return stacks, *_examples(X, y, leaves[0])
-
-
-def _of_each(stacks: list[list[Any]], function: Callable[[list[Any]], Array]) -> Array:
-    with one_blas_thread():  # these products are too small to share
-        return np.concatenate(side_by_side(function, stacks))
-
-
-def _alike(nets: list[list[Any]]) -> list[list[Any]]:
-    if not nets:
+    if not len(nets):
         raise ValueError("nets must have at least one net, got none")
     for net in nets:
-        if list(map(_described, net)) != list(map(_described, nets[0])):
-            raise ValueError(f"nets must all have one shape, got {nets[0]} and {net}")
-    return nets
+        *shape, classes = len(X), *_scores(net, X[:1]).shape[1:]
+        if y.shape != tuple(shape) or not np.isin(y, range(classes)).all():
+            raise ValueError(f"y must be {len(X)} classes from 0 to {classes - 1}, got {y!r}")
+    return X, y.astype("int32")
 
 
-def _described(block: Any) -> tuple[Any, ...]:
-    if type(block) is nn.Dense:
-        return block.weight.shape, np.dtype(block.weight.dtype), block.bias is None
-    return _kind(block), getattr(block, "_alpha", None)
+def _scores(net: Any, X: Array) -> Array:
+    to_mxnet = _converter(net)
+    parts = (X[k : k + _EXAMPLES] for k in range(0, max(1, len(X)), _EXAMPLES))
+    try:
+        with autograd.pause():
+            return np.concatenate([net(to_mxnet(part)).asnumpy() for part in parts])
+    except mx.MXNetError as error:
+        shape = X.shape[1:]
+        raise ValueError(
+            f"X must be examples that {net} takes, got some of shape {shape}"
+        ) from error
 
 
-def _examples(X: Array, y: Array, net: list[Any]) -> tuple[Array, Array]:
-    """X and the classes as ones among zeros, both in the net's dtype."""
-    dense = [block for block in net if type(block) is nn.Dense]
-    classes, dtype = dense[-1].weight.shape[0], dense[0].weight.dtype
-    if X.ndim != 2 or X.shape[1] != dense[0].weight.shape[1]:
-        raise ValueError(f"X must be (examples, {dense[0].weight.shape[1]}), got shape {X.shape}")
-    if y.shape != X.shape[:1] or not np.isin(y, range(classes)).all():
-        raise ValueError(f"y must be {len(X)} classes from 0 to {classes - 1}, got {y!r}")
-    return X.astype(dtype), np.eye(classes, dtype=dtype)[y.astype(int)]
+def _converter(net: Any) -> Callable[..., Any]:
+    """From NumPy's arrays to those of the net's context and dtype."""
+    first = next(iter(net.collect_params().values()), None)
+    if first is None or len(first.list_ctx()) > 1:
+        raise ValueError(f"nets must have parameters, each on one context, got {net}")
+    array = mx.np.array if mx.util.is_np_array() else mx.nd.array
+    return partial(array, ctx=first.list_ctx()[0], dtype=first.dtype)
 
 
 def _batches(examples: int, steps: int, batch_size: int, seed: int) -> Array:
@@ -144,173 +131,119 @@ def _batches(examples: int, steps: int, batch_size: int, seed: int) -> Array:
     return np.asarray(np.concatenate(epochs)[:size].reshape(steps, batch_size))
 
 
-def _leaves_of(net: Any, X: Array) -> list[Any]:
-    leaves = list(_leaves(net))
-    dense = [block for block in leaves if type(block) is nn.Dense]
-    if not dense:
-        raise ValueError(f"nets must have a Dense block, got {net!r}")
-    if any(min(block.weight.shape) < 1 for block in dense):  # deferred until a first pass
-        array = mx.np.array if mx.util.is_np_array() else mx.nd.array
-        net(array(X[:1], dtype=dense[0].weight.dtype, ctx=dense[0].weight.list_ctx()[0]))
-    return leaves
+def _by_gluon(net: Any, X: Array, y: Array, batches: Array, optimizer: str, settings: Any) -> Array:
+    """The losses of a net trained as anybody would: the rule."""
+    trainer = gluon.Trainer(net.collect_params(), optimizer, settings, kvstore=None)
+    loss, losses, to_mxnet = gluon.loss.SoftmaxCrossEntropyLoss(), [], _converter(net)
+    for rows in batches:
+        with autograd.record():
+            value = loss(net(to_mxnet(X[rows])), to_mxnet(y[rows], dtype="int32")).mean()
+        value.backward()
+        trainer.step(1, ignore_stale_grad=True)  # of layers that the net doesn't use
+        losses.append(value.asnumpy().ravel())
+    return np.concatenate(losses)
 
 
-def _leaves(block: Any) -> Iterator[Any]:
-    # By exact class: a user's subclass may compute anything.
-    if type(block) in (nn.Sequential, nn.HybridSequential):
-        for child in block:
-            yield from _leaves(child)
-    elif type(block) is nn.Dense:
-        yield block
-        if block.act is not None:
-            yield from _leaves(block.act)
-    elif _kind(block) in _ACTIVATIONS:
-        yield block
-    else:
-        raise ValueError(
-            "nets must be Sequentials of Dense, LeakyReLU, SELU and Activation "
-            f"({', '.join(filter(str.islower, _ACTIVATIONS))}), got {block!r}"
-        )
+def _blocks(block: Any) -> list[Any]:
+    return [block, *chain(*map(_blocks, block._children.values()))]
 
 
-def _kind(block: Any) -> str:
-    return str(block._act_type if type(block) is nn.Activation else type(block).__name__)
-
-
-class _Dense:
-    """One layer of several nets: weights (nets, outputs, inputs), biases (nets, 1, outputs)."""
-
-    def __init__(self, blocks: Sequence[Any], rule: Callable[[], Rule]) -> None:
-        self.weights, self.biases = [b.weight for b in blocks], [b.bias for b in blocks]
-        self.weight, self.rule = _values(self.weights), rule()
-        self.biased = self.biases[0] is not None
-        if self.biased:
-            self.bias, self.bias_rule = _values(self.biases)[:, None], rule()
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        out: Array = x @ self.weight.swapaxes(1, 2)
-        if self.biased:
-            out += self.bias
-        return out
-
-    def backward(self, gradient: Array) -> Array:
-        behind: Array = gradient @ self.weight
-        self.weight += self.rule(gradient.swapaxes(1, 2) @ self.x)
-        if self.biased:
-            self.bias += self.bias_rule(gradient.sum(1, keepdims=True))
-        return behind
-
-    def write_back(self) -> None:
-        _set_values(self.weights, self.weight)
-        if self.biased:
-            _set_values(self.biases, self.bias[:, 0])
-
-
-def _values(parameters: list[Any]) -> Array:
-    return np.stack([parameter.data().asnumpy() for parameter in parameters])
-
-
-def _set_values(parameters: list[Any], values: Array) -> None:
-    for parameter, value in zip(parameters, values, strict=True):
-        parameter.set_data(value)
-
-
-class _Activation:
-    """An activation whose slope is known from its output; both work in place."""
-
-    def __init__(self, value: Rule, slope: Rule) -> None:
-        self.value, self.slope = value, slope
-
-    def forward(self, x: Array) -> Array:
-        self.y = self.value(x)
-        return self.y
-
-    def backward(self, gradient: Array) -> Array:
-        gradient *= self.slope(self.y)
-        return gradient
-
-    def write_back(self) -> None:
-        """Nothing was learned."""
-
-
-def _selu() -> _Activation:
-    return _Activation(
-        lambda x: _SCALE * np.where(x > 0, x, _ALPHA * np.expm1(np.minimum(x, 0))),
-        # MXNet 1.9.1's slope, not SELU's (that is y + scale alpha): nets learn as they do there.
-        lambda y: _SCALE * np.where(y > 0, 1, y + _ALPHA),
+def _is_plain(net: Any, users: Counter[Any]) -> bool:
+    """Whether NumPy knows all blocks, and their parameters are as they were born and unshared."""
+    blocks, parameters = _blocks(net), _parameters(net)
+    acts = [getattr(block, "_act_type", "") for block in blocks if type(block) in _PLAIN[2:]]
+    follows = ("", "relu"), ("", "tanh")  # an activation follows a Dense block
+    return (
+        not any(type(b) not in _PLAIN or b._forward_hooks or b._forward_pre_hooks for b in blocks)
+        and all(not act or (last, act) in follows for last, act in pairwise(["start", *acts]))
+        and all(users[p] == parameters.count(p) == 1 for p in parameters)
+        and {(type(p), p.grad_req, p.lr_mult) for p in parameters}
+        == {(gluon.Parameter, "write", 1)}
+        and {np.dtype(p.dtype).char for p in parameters} <= {"f", "d"}
     )
 
 
-def _leaky(alpha: Any) -> _Activation:
-    return _Activation(lambda x: np.where(x > 0, x, alpha * x), lambda y: np.where(y > 0, 1, alpha))
+def _parameters(net: Any) -> list[Any]:
+    return [p for block in _blocks(net) for p in block._reg_params.values()]
 
 
-_ACTIVATIONS: dict[str, Callable[[Any], _Activation]] = {
-    "relu": lambda _: _Activation(lambda x: np.maximum(x, 0, out=x), lambda y: y > 0),
-    "tanh": lambda _: _Activation(lambda x: np.tanh(x, out=x), lambda y: 1 - y * y),
-    "sigmoid": lambda _: _Activation(lambda x: 1 / (1 + np.exp(-x)), lambda y: y * (1 - y)),
-    "softrelu": lambda _: _Activation(lambda x: np.logaddexp(x, 0), lambda y: -np.expm1(-y)),
-    "softsign": lambda _: _Activation(lambda x: x / (1 + abs(x)), lambda y: (1 - abs(y)) ** 2),
-    "LeakyReLU": lambda block: _leaky(np.float32(block._alpha)),
-    "SELU": lambda _: _selu(),
-}
-
-
-def _stacked(blocks: Sequence[Any], rule: Callable[[], Rule]) -> _Dense | _Activation:
-    if type(blocks[0]) is nn.Dense:
-        return _Dense(blocks, rule)
-    return _ACTIVATIONS[_kind(blocks[0])](blocks[0])
-
-
-def _run(stack: list[Any], X: Array, targets: Array, batches: Array) -> Array:
-    losses = []
+def _by_numpy(net: Any, X: Array, y: Array, batches: Array, optimizer: str, settings: Any) -> Array:
+    """The same of a plain net; its parameters are views into one array, and so the gradients."""
+    values = np.concatenate([p.data().asnumpy().ravel() for p in _parameters(net)])
+    arrays = values, *np.zeros((3, *values.shape), values.dtype)  # gradient, optimizer's state
+    pieces = list(zip(*(np.array_split(a, values.size // _PIECE + 1) for a in arrays), strict=True))
+    w, dw = (_views(a, _parameters(net)) for a in arrays[:2])
+    steps = [block for block in _blocks(net) if type(block) in _PLAIN[2:]]
+    acts = [getattr(block, "_act_type", None) for block in [*steps[1:], None]]
+    layers = [
+        (w[block.weight], w.get(block.bias), dw[block.weight], dw.get(block.bias), act)
+        for block, act in zip(steps, acts, strict=True)
+        if type(block) is nn.Dense
+    ]
+    X, losses = X.astype(values.dtype), np.empty(len(batches), values.dtype)
     with np.errstate(all="ignore"):  # a net that diverges says so by its losses
-        for rows in batches:
-            loss, gradient = _cross_entropy(_forward(stack, X[rows]), targets[rows])
-            for layer in reversed(stack):
-                gradient = layer.backward(gradient)
-            losses.append(loss)
-    return np.stack(losses, axis=1)
+        for step, rows in enumerate(batches):
+            losses[step] = _pass(layers, X[rows], y[rows])
+            for piece in pieces:
+                _UPDATES[optimizer](step + 1, *piece, **settings)
+    for parameter, value in w.items():
+        parameter.set_data(value)
+    return losses
 
 
-def _forward(stack: list[Any], h: Array) -> Array:
-    for layer in stack:
-        h = layer.forward(h)
-    return h
+def _views(flat: Array, parameters: list[Any]) -> dict[Any, Array]:
+    parts = np.split(flat, np.cumsum([p.data().size for p in parameters])[:-1])
+    return {p: part.reshape(p.shape) for p, part in zip(parameters, parts, strict=True)}
 
 
-def _cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """Mean over the batch for each net, and the gradient of that."""
-    z = logits - logits.max(2, keepdims=True)
+def _pass(layers: list[Any], x: Array, y: Array) -> Any:
+    """Forward and back: the loss of the batch, and each parameter's slope in its place."""
+    signals = [x]
+    for weight, bias, _, _, act in layers:
+        signals.append(signals[-1].dot(weight.T))
+        if bias is not None:
+            signals[-1] += bias
+        if act:
+            _ACTIVATIONS[act][0](signals[-1])
+    loss, gradient = _cross_entropy(signals[-1], y)
+    for weight, _, slope, bias_slope, act in reversed(layers):
+        out = signals.pop()
+        if act:
+            gradient *= _ACTIVATIONS[act][1](out)
+        np.dot(gradient.T, signals[-1], out=slope)
+        if bias_slope is not None:
+            np.add.reduce(gradient, 0, out=bias_slope)
+        if len(signals) > 1:
+            gradient = gradient.dot(weight)
+    return loss
+
+
+def _cross_entropy(logits: Array, y: Array) -> tuple[Any, Array]:
+    """Mean over the batch, and its slope."""
+    targets = np.eye(logits.shape[1], dtype=logits.dtype)[y]
+    z = logits - logits.max(1, keepdims=True)
     p = np.exp(z)
-    total = p.sum(2, keepdims=True)
-    losses = np.log(total[..., 0]) - (z * targets).sum(2)
-    return losses.mean(1), (p / total - targets) / len(targets)
+    total = p.sum(1, keepdims=True)
+    losses = np.log(total[:, 0]) - (z * targets).sum(1)
+    return losses.mean(), (p / total - targets) / len(y)
 
 
-def _sgd(lr: float, momentum: float) -> Rule:
-    rate, kept, velocity = np.float32(-lr), np.float32(momentum), cast(Any, 0.0)
-
-    def rule(gradient: Array) -> Array:
-        nonlocal velocity
-        gradient *= rate
-        gradient += kept * velocity
-        velocity = gradient
-        return gradient
-
-    return rule
+def _sgd(
+    _: int, w: Array, g: Array, v: Array, __: Array, learning_rate: float, momentum: float
+) -> None:
+    v *= np.float32(momentum)
+    g *= np.float32(learning_rate)
+    v -= g
+    w += v
 
 
-def _adam(lr: float) -> Rule:
-    steps, mean, square = count(1), cast(Any, 0.0), cast(Any, 0.0)
+def _adam(step: int, w: Array, g: Array, m: Array, v: Array, learning_rate: float) -> None:
+    m *= _BETA1
+    m += (_ONE - _BETA1) * g
+    v *= _BETA2
+    v += (_ONE - _BETA2) * g * g
+    rate = np.float32(learning_rate * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step))
+    w -= rate * m / (np.sqrt(v) + _EPSILON)
 
-    def rule(gradient: Array) -> Array:
-        nonlocal mean, square
-        step = next(steps)
-        mean = _BETA1 * mean + (_ONE - _BETA1) * gradient
-        square = _BETA2 * square + (_ONE - _BETA2) * gradient * gradient
-        rate = np.float32(-lr * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step))
-        return np.asarray(rate * mean / (np.sqrt(square) + _EPSILON))
 
-    return rule
+_UPDATES: dict[str, Callable[..., None]] = {"sgd": _sgd, "adam": _adam}
