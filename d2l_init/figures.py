@@ -187,7 +187,7 @@ def show(figure_or_axes: Figure | Axes, title: str = "") -> None:
     """
     figure = figure_or_axes.figure if isinstance(figure_or_axes, Axes) else figure_or_axes
     words = f"{title}. " * bool(title) + caption(figure)
-    if title and len(figure.axes) == 1:
+    if title and len(figure.axes) == 1 and not figure.axes[0].get_title("left"):
         figure.axes[0].set_title(title, loc="left")
     elif title:
         figure.suptitle(title, x=0.01, ha="left")

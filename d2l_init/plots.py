@@ -75,7 +75,7 @@ def _draw_panel(
         ax.plot(x, law.pdf(x), color=color(0), linewidth=1.5)
     if law:
         _draw_atoms(ax, law, counted)
-    ax.locator_params(axis="x", nbins=5)
+    ax.locator_params(axis="x", nbins=4)
     if lost := counted.size - counted.finite:
         ax.text(1, 1, f"{lost} not finite", transform=ax.transAxes, ha="right", color=color(1))
     return peak
@@ -264,7 +264,9 @@ def _panels(panels: Sequence[Panel]) -> Figure:
     words = "; ".join(_constants([(panels[k][0], counted[k], panels[k][2]) for k in rest]))
     figure.supxlabel("weight", fontsize="medium")
     if words:
-        figure.supxlabel(f"weight\n{fill(words, 95)}", fontsize="small", color=GREY)
+        figure.supxlabel(
+            f"weight\n{fill(words.replace(' %', '\u00a0%'), 95)}", fontsize="small", color=GREY
+        )
         last = figure.axes[-1]
         describe(last, f"{last.get_label()} {words}.")
     return figure
