@@ -264,9 +264,8 @@ def _panels(panels: Sequence[Panel]) -> Figure:
     words = "; ".join(_constants([(panels[k][0], counted[k], panels[k][2]) for k in rest]))
     figure.supxlabel("weight", fontsize="medium")
     if words:
-        figure.supxlabel(
-            f"weight\n{fill(words.replace(' %', '\u00a0%'), 95)}", fontsize="small", color=GREY
-        )
+        lines = fill(words.replace(" %", "\N{NO-BREAK SPACE}%"), 95)
+        figure.supxlabel(f"weight\n{lines}", fontsize="small", color=GREY)
         last = figure.axes[-1]
         describe(last, f"{last.get_label()} {words}.")
     return figure
