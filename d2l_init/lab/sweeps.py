@@ -8,7 +8,7 @@ from functools import partial
 from inspect import signature
 from itertools import product
 from numbers import Number
-from typing import Any, TypeVar
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -17,12 +17,9 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm import tqdm
 
-T = TypeVar("T")
-Point = dict[str, Any]
-Outcome = tuple[int, dict[Any, Any]]  # which point, and its results or its error
-Task = tuple[int, Any, Any, set[str], Any]  # the arguments of _outcome
-
-_ERROR, _VALUE = "error", "value"
+Point = dict[Any, Any]
+Task = tuple[int, Any, Any, Any]  # the arguments of _outcome
+Outcome = tuple[int, Point]  # which point, and its results or its error
 
 
 def sweep(
@@ -33,8 +30,8 @@ def sweep(
 
     ``grid`` maps names of arguments to their values, of which every combination is taken, the last
     name fastest; or it lists the points, each a mapping. The function returns a number, which goes
-    into the column ``value``, or a mapping of names to values. Columns are the point's, then the
-    results'. MXNet arrays, in the grid too, become NumPy's, and an array of one entry a number.
+    into the column ``value``, or a mapping of names to values. MXNet arrays become NumPy's, and an
+    array of one entry a number.
 
     >>> sweep(lambda width, depth: width**depth, {"width": [2, 3], "depth": [1, 2]})
        width  depth  value
@@ -43,79 +40,69 @@ def sweep(
     2      3      1      3
     3      3      2      9
 
-    Where a point fails, the rest goes on. The frame then has a last column ``error`` with the
-    exception's type and message, NaN for points that went well. A point that takes its process
-    down, by a crash or for want of memory, is found out by running the suspects one at a time.
+    A point that fails, exits or takes its process down stops no other: the frame then has a last
+    column ``error`` with the exception's type and message, NaN for points that went well.
 
-    By default the points share the cores that this process may use, each process with its share of
-    threads. ``joblib.parallel_config`` decides otherwise: ``n_jobs=1`` stays in this process,
-    ``"dask"`` goes to the cluster of the active ``dask.distributed.Client``, whose workers need
-    this package. (Its backend "multiprocessing" can't be used: MXNet does not survive a fork.)
-    Elsewhere the function finds ``npx.set_np()`` as it is here, but not the state of random
-    generators: draw from a seed that is set inside the function or is one of its arguments.
+    By default the points share the cores that this process may use. ``joblib.parallel_config``
+    decides otherwise: ``n_jobs=1`` stays in this process, ``"dask"`` goes to the cluster of the
+    active ``dask.distributed.Client``, whose workers need this package. (Not "multiprocessing":
+    MXNet does not survive a fork.) Elsewhere the function finds ``npx.set_np()`` as it is here, but
+    not the state of random generators: draw from a seed set inside or given as an argument.
 
-    A progress bar is drawn on a terminal and in a live notebook, and is gone at the end; where
-    nobody watches, as when notebooks are recorded or tested, there is none.
+    A progress bar is drawn on a terminal and in a live notebook; nothing of it is recorded.
 
     Raises ValueError for an empty grid or an argument named ``error``; TypeError for a grid of
-    another kind, points that the function can't be called with, and a function or points that
-    can't be pickled where other processes are to run them.
+    another kind, points that the function can't be called with, and what can't be pickled for
+    other processes.
     """
     points = _points(grid)
     _check_call(function, points)
-    backend, n_jobs = _backend()
-    on_dask = type(backend).__name__ == "DaskDistributedBackend"
-    here = not on_dask and (n_jobs == 1 or getattr(backend, "supports_sharedmem", False))
-    send = _as_it_is if here else _pickled
-    what, flags = send("function", function), _semantics()
-    taken = {name for point in points for name in point} | {_ERROR}
-    tasks = [(place, what, send("grid", point), taken, flags) for place, point in enumerate(points)]
-    outcomes = _on_dask(backend, tasks) if on_dask else _here(tasks, min(n_jobs, len(tasks)))
-    results = dict(progress(outcomes, len(tasks)))
-    return _frame(points, [results[place] for place in range(len(points))])
-
-
-def _backend() -> tuple[Any, int]:
-    """joblib's active backend, and how many points it shall run at a time."""
     backend, n_jobs = get_active_backend()
     if n_jobs is None:  # the caller has not said
         n_jobs = 1 if backend.nesting_level else -1
-    return backend, effective_n_jobs(n_jobs)
+    n_jobs = min(effective_n_jobs(n_jobs), len(points))
+    on_dask = type(backend).__name__ == "DaskDistributedBackend"
+    here = not on_dask and (n_jobs == 1 or getattr(backend, "supports_sharedmem", False))
+    send = (lambda _, thing: thing) if here else _pickled
+    what, flags = send("function", function), _semantics()
+    tasks = [(place, what, send("grid", point), flags) for place, point in enumerate(points)]
+    outcomes = _on_dask(backend, tasks) if on_dask else _by_joblib(tasks, n_jobs)
+    # disable=None: no bar unless the file is a terminal
+    bar = tqdm(outcomes, total=len(tasks), file=_front_end(), leave=False, disable=None, ncols=80)
+    found = dict(bar)
+    rows = [{**point, **found[place]} for place, point in enumerate(points)]
+    names = dict.fromkeys(name for row in [*points, *rows] for name in row)
+    return pd.DataFrame(rows, columns=sorted(names, key="error".__eq__))
 
 
 def _points(grid: Any) -> list[Point]:
     if isinstance(grid, Mapping):
-        axes = {name: _values(name, values) for name, values in grid.items()}
-        points = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-        empty = not grid
+        axes = [_values(f"grid[{name!r}]", values) for name, values in grid.items()]
+        points = [dict(zip(grid, values, strict=True)) for values in product(*axes) if grid]
     else:
-        points = [{name: _plain(value) for name, value in point.items()} for point in _listed(grid)]
-        empty = not points
-    if empty:
+        points = [_point(point) for point in (grid if np.iterable(grid) else [grid])]
+    if not points:
         raise ValueError(f"grid must hold at least one point, got {grid!r}")
-    if any(_ERROR in point for point in points):
-        raise ValueError(f"grid must not name an argument {_ERROR!r}: that column is for failures")
+    if any("error" in point for point in points):
+        raise ValueError("grid must not name an argument 'error': that column is for failures")
     return points
 
 
 def _values(name: str, values: Any) -> list[Any]:
     if isinstance(values, (str, bytes, Mapping)) or not np.iterable(values):
-        raise TypeError(f"grid[{name!r}] must be a sequence of values, got {values!r}")
-    listed = [_plain(value) for value in values]
-    if not listed:
-        raise ValueError(f"grid[{name!r}] must hold at least one value, got {values!r}")
+        raise TypeError(f"{name} must be a sequence of values, got {values!r}")
+    if not len(listed := [_plain(value) for value in values]):
+        raise ValueError(f"{name} must hold at least one value, got {values!r}")
     return listed
 
 
-def _listed(grid: Any) -> list[Mapping[str, Any]]:
-    points = list(grid) if np.iterable(grid) else [grid]
-    for point in points:
-        if not isinstance(point, Mapping):
-            raise TypeError(
-                "grid must map names of arguments to sequences of values, or be a sequence of such "
-                f"mappings from name to value, got {point!r}"
-            )
-    return points
+def _point(point: Any) -> Point:
+    if not isinstance(point, Mapping):
+        raise TypeError(
+            "grid must map names of arguments to sequences of values, or be a sequence of such "
+            f"mappings from name to value, got {point!r}"
+        )
+    return {name: _plain(value) for name, value in point.items()}
 
 
 def _check_call(function: Any, points: list[Point]) -> None:
@@ -129,24 +116,16 @@ def _check_call(function: Any, points: list[Point]) -> None:
         try:
             form.bind(**point)
         except TypeError as error:
-            name = getattr(function, "__name__", repr(function))
+            name = f"{getattr(function, '__name__', function)}{form}"
             raise TypeError(
-                f"grid must name the arguments of function, {name}{form}, got {point}: {error}"
+                f"grid must name the arguments of {name}, got {point}: {error}"
             ) from None
 
 
-def _as_it_is(argument: str, thing: Any) -> Any:
-    return thing
-
-
-class _Pickled(bytes):
-    """What is sent to another process; it is loaded where MXNet's NumPy semantics are set."""
-
-
-def _pickled(argument: str, thing: Any) -> _Pickled:
+def _pickled(argument: str, thing: Any) -> bytes:
     # Before anything runs: Dask would wait for ever for a task that it couldn't send.
     try:
-        return _Pickled(cloudpickle.dumps(thing))
+        return bytes(cloudpickle.dumps(thing))
     except Exception as error:
         raise TypeError(
             f"{argument} must be picklable to be sent to other processes, got {thing!r}: {error}; "
@@ -154,58 +133,44 @@ def _pickled(argument: str, thing: Any) -> _Pickled:
         ) from error
 
 
-def _loaded(thing: Any) -> Any:
-    return cloudpickle.loads(thing) if isinstance(thing, _Pickled) else thing
+def _semantics() -> list[bool]:
+    """MXNet's NumPy switches of this thread; none where MXNet is not in use."""
+    util = sys.modules.get("mxnet.util")
+    return [util.is_np_shape(), util.is_np_array()] if util else []
 
 
-def _semantics() -> tuple[bool, bool] | None:
-    """MXNet's NumPy switches of this thread, if MXNet is in use at all."""
-    if "mxnet" not in sys.modules:
-        return None
-    from mxnet import util
-
-    return util.is_np_shape(), util.is_np_array()
-
-
-def _switched(flags: tuple[bool, bool] | None) -> ExitStack:
-    """A context with these switches, which are each thread's own."""
-    stack = ExitStack()
-    if flags is not None:
-        from mxnet import util
-
-        for switch, on in zip((util.np_shape, util.np_array), flags, strict=True):
-            stack.enter_context(switch(on))
-    return stack
-
-
-def _outcome(place: int, function: Any, point: Any, taken: set[str], flags: Any) -> Outcome:
+def _outcome(place: int, function: Any, point: Any, flags: list[bool]) -> Outcome:
     """Where a point is run: nothing but plain results and words leaves this function."""
     try:
-        with _switched(flags):
-            results = _named(_loaded(function)(**_loaded(point)))
-        if clash := [name for name in results if name in taken]:
-            raise ValueError(
-                f"a result must not have the name of an argument or {_ERROR!r}: {clash}"
-            )
+        with ExitStack() as stack:
+            if flags:
+                from mxnet import util
+
+                stack.enter_context(util.np_shape(flags[0]))
+                stack.enter_context(util.np_array(flags[1]))
+            if isinstance(function, bytes):  # MXNet's arrays are unpickled by their semantics
+                function, point = cloudpickle.loads(function), cloudpickle.loads(point)
+            results = _named(function(**point))
+        if clash := [name for name in results if name in {*point, "error"}]:
+            raise ValueError(f"a result must not have the name of an argument or 'error': {clash}")
         cloudpickle.dumps(results)  # what can't be sent back fails here, on any backend
-    except Exception as error:
-        results = {_ERROR: _words(error)}
+    except (Exception, SystemExit) as error:
+        results = _failure(error)
     return place, results
 
 
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _failure(error: BaseException) -> Point:
+    return {"error": f"{type(error).__name__}: {error}"}
 
 
-def _named(returned: Any) -> dict[Any, Any]:
+def _named(returned: Any) -> Point:
     if isinstance(returned, Mapping):
         return {name: _plain(value) for name, value in returned.items()}
-    number = _plain(returned)
-    if not isinstance(number, Number):
+    if not isinstance(value := _plain(returned), Number):
         raise TypeError(
-            f"function must return a number or a mapping of names to values, got {number!r}"
+            f"function must return a number or a mapping of names to values, got {value!r}"
         )
-    return {_VALUE: number}
+    return {"value": value}
 
 
 def _plain(value: Any) -> Any:
@@ -216,40 +181,27 @@ def _plain(value: Any) -> Any:
     return value.item() if single else value
 
 
-def _here(tasks: list[Task], n_jobs: int) -> Iterator[Outcome]:
+def _by_joblib(tasks: list[Task], n_jobs: int) -> Iterator[Outcome]:
     """The outcomes as they come in from this machine's processes or threads."""
     left = {task[0]: task for task in tasks}
     while left:
+        # A new one each time: after a failure its queue still holds points of the last call.
+        parallel = Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
         try:
-            for place, results in _parallel(list(left.values()), n_jobs):
-                del left[place]
-                yield place, results
-        except BrokenProcessPool:
-            # A point took its process down, and the pool with it: one of those that were running,
-            # which are the first that are left.
+            for outcome in parallel(delayed(_outcome)(*task) for task in list(left.values())):
+                del left[outcome[0]]
+                yield outcome
+        except BrokenProcessPool as error:
+            # A point took the pool down: one of those that ran, which are the first that are left.
             for place in list(left)[:n_jobs]:
-                yield _alone(left.pop(place), n_jobs)
-
-
-def _parallel(tasks: list[Task], n_jobs: int) -> Iterator[Outcome]:
-    # A new one each time: after a failure its queue still holds points of the last call.
-    parallel = Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
-    return parallel(delayed(_outcome)(*task) for task in tasks)  # type: ignore[no-any-return]
-
-
-def _alone(task: Task, n_jobs: int) -> Outcome:
-    try:
-        [outcome] = _parallel([task], n_jobs)
-        return outcome
-    except BrokenProcessPool as error:
-        return task[0], {_ERROR: _words(error)}
+                alone = [left.pop(place)]
+                yield from (
+                    _by_joblib(alone, n_jobs) if len(tasks) > 1 else [(place, _failure(error))]
+                )
 
 
 def _on_dask(backend: Any, tasks: list[Task]) -> Iterator[Outcome]:
-    """The outcomes as they come in from a cluster.
-
-    joblib's own way there waits for ever for a point whose workers have died.
-    """
+    """The same from a cluster; joblib waits for ever there where a point's workers have died."""
     from distributed import as_completed
 
     submit = partial(backend.client.submit, _outcome, pure=False, **backend.submit_kwargs)
@@ -268,23 +220,7 @@ def _on_dask(backend: Any, tasks: list[Task]) -> Iterator[Outcome]:
     for task, error in suspects:
         if len(suspects) > 1:  # those that waited for the same worker are blamed as well
             error = (future := submit(*task)).exception()
-        yield (task[0], {_ERROR: _words(error)}) if error else future.result()
-
-
-def _frame(points: list[Point], outcomes: list[dict[Any, Any]]) -> pd.DataFrame:
-    names = dict.fromkeys(name for row in [*points, *outcomes] for name in row)
-    failed = [_ERROR] if names.pop(_ERROR, _ERROR) is None else []
-    rows = [{**point, **results} for point, results in zip(points, outcomes, strict=True)]
-    return pd.DataFrame(rows, columns=[*names, *failed])
-
-
-def progress(things: Iterable[T], total: int) -> Iterable[T]:
-    """The same things, with a bar of how many have come where somebody is there to see it.
-
-    >>> list(progress(range(3), 3))
-    [0, 1, 2]
-    """
-    return tqdm(things, total=total, file=_front_end(), leave=False, disable=None, ncols=80)  # type: ignore[no-any-return]
+        yield (task[0], _failure(error)) if error else future.result()
 
 
 class _Display:
