@@ -98,8 +98,8 @@ def draw_guide(ax: Axes, name: str, *, x: float | None = None, y: float | None =
         ax.annotate(name, (0.99, y), (0, 3), xycoords=ax.get_yaxis_transform(), ha="right", **words)
     if x is not None:
         ax.axvline(x, **look)
-        ax.annotate(name, (x, 1), (3, 0), xycoords=ax.get_xaxis_transform(), rotation=90,
-                    va="top", **words)  # fmt: skip
+        ax.annotate(name, (x, 0.02), (3, 0), xycoords=ax.get_xaxis_transform(), rotation=90,
+                    va="bottom", **words)  # fmt: skip
 
 
 def name_at_end(ax: Axes, ends: Sequence[tuple[str, float, int]]) -> None:
