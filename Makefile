@@ -1,13 +1,14 @@
 # make lab    opens the course in JupyterLab (PORT=8888, START=notebooks/02-....ipynb to choose)
 # make test   passes the tests (TESTS="tests/unit -k haar" to choose)
 # make record runs the chapters and keeps their outputs (NOTEBOOKS="notebooks/01-....ipynb")
+# make bench  times the package against what one would use instead, into README.md
 # make lock   resolves requirements/ again from pyproject.toml
 
 START = notebooks/01-default-initialization.ipynb
 PORT = 8888
 ready = . .ci/ready.sh
 
-.PHONY: lab test record lock
+.PHONY: lab test record bench lock
 lab:
 	@$(ready); exec "$$python" -m jupyterlab $$as_root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/$(START)
 
@@ -16,6 +17,9 @@ test:
 
 record:
 	@$(ready); "$$python" -m d2l_init record $(NOTEBOOKS) && "$$python" .ci/readme.py
+
+bench:
+	@$(ready); exec "$$python" tests/benchmarks/bench.py --readme
 
 lock:
 	@only_uv=1; $(ready); set -- pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate; \
