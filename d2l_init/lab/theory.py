@@ -1,32 +1,23 @@
 """Mean-field theory: what a random network of great width does to signals, layer by layer.
 
-In a layer of many units the pre-activations are normal. Two numbers then say everything about a
-pair of inputs: the second moment q of the pre-activations and the correlation c between the two
-inputs'. A layer maps (q, c) to the next (q, c); fixed points and slopes of that map tell how deep a
-signal travels. Weights have variance σ_w²/fan-in, biases σ_b².
+Pre-activations of many units are normal. Their second moment q and the correlation c between two
+inputs' say everything: a layer maps (q, c) to the next, and fixed points and slopes of that map
+tell how deep a signal travels. Weights have variance σ_w²/fan-in, biases σ_b².
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, log, sqrt
-from numbers import Integral, Real
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import erf, expit, log_expit
 
-from ..arguments import one_of
-from ..quadrature import END, Floats, mesh_of, nodes, normal_mean
+from ..arguments import number, one_of, whole
+from ..quadrature import Floats, Function, normal_mean, normal_mean_of_two
 
-Activation = Callable[[Floats], Floats]
-
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-def _elu(z: Floats, alpha: float = 1.0) -> Floats:
-    return np.asarray(np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))))
-
+Activation = Function
 
 _ACTIVATIONS: dict[str, Activation] = {
     "linear": lambda z: z,
@@ -37,8 +28,10 @@ _ACTIVATIONS: dict[str, Activation] = {
     "log_sigmoid": log_expit,
     "softrelu": lambda z: np.logaddexp(z, 0),
     "softsign": lambda z: z / (1 + abs(z)),
-    "elu": _elu,
-    "selu": lambda z: SELU_SCALE * _elu(z, SELU_ALPHA),
+    "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+    "selu": lambda z: (
+        1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(np.minimum(z, 0)))
+    ),
     "gelu": lambda z: z * (1 + erf(z / sqrt(2))) / 2,
     "swish": lambda z: z * expit(z),
 }
@@ -80,11 +73,7 @@ class MeanField:
 
     @cached_property
     def chi_1(self) -> float:
-        """σ_w² E[φ′(√q* z)²]: the factor on the gradient's second moment at each layer.
-
-        It is also the slope of the correlation map at c = 1, as long as q* is neither 0 nor
-        infinite (Schoenholz et al. 2017, eq. 5).
-        """
+        """σ_w² E[φ′(√q* z)²], a layer's factor on the gradient's mean square (Schoenholz 2017)."""
         return self.sigma_w**2 * _slope_moment(self._phi, self._scale)
 
     @cached_property
@@ -114,22 +103,17 @@ class MeanField:
 
     @cached_property
     def xi_c(self) -> float:
-        """Layers in which the distance of c from the stable correlation falls by a factor e.
-
-        −1/log of the slope there, which in the chaotic phase is not at c = 1; infinite on the
-        critical line (Schoenholz et al. 2017, eq. 9).
-        """
+        """The same for c and ``c_star``; infinite at the edge of chaos (Schoenholz 2017, eq. 9)."""
         if self.c_star == 1:
             return _depth_scale(self._slope_at_1)
         slope = _derivative(self._phi, self._scale)
-        return _depth_scale(self.sigma_w**2 * _mean_of_two(slope, self._scale, self.c_star))
+        return _depth_scale(self.sigma_w**2 * normal_mean_of_two(slope, self._scale, self.c_star))
 
     @cached_property
     def spread(self) -> Floats:
         """Standard deviation of log q over nets of this width, for one input, shape (depth,).
 
-        Roberts, Yaida & Hanin 2022, chapter 4, for the kernel's variance V; the mean of a layer's
-        squares adds 2/width of its own. Raises ValueError when no width was given.
+        The kernel's (Roberts, Yaida & Hanin 2022, ch. 4), and 2/width for a mean over its units.
         """
         if self.width is None:
             raise ValueError("width must be given to mean_field for a band, got None")
@@ -163,8 +147,8 @@ class MeanField:
     def _next_c(self, c: float, q: float) -> float:
         if q == 0:
             return c
-        product = _mean_of_two(self._phi, sqrt(q), c)
-        return (self.sigma_w**2 * product + self.sigma_b**2) / self._next_q(q)
+        product, after = normal_mean_of_two(self._phi, sqrt(q), c), self._next_q(q)
+        return (self.sigma_w**2 * product + self.sigma_b**2) / after if after else c
 
     def _slope_of_q(self, q: float) -> float:
         # by Gaussian integration by parts: no derivative of φ, so kinks do no harm
@@ -179,9 +163,8 @@ class MeanField:
 
     @property
     def _slope_at_1(self) -> float:
-        q = self._scale**2
-        after = self._next_q(q)
-        return self.chi_1 * q / after if after > 0 else self.chi_1
+        after = self._next_q(self._scale**2)
+        return self.chi_1 * self._scale**2 / after if after > 0 else self.chi_1
 
 
 def mean_field(
@@ -196,11 +179,10 @@ def mean_field(
 ) -> MeanField:
     """Mean-field prediction for a plain net of ``depth`` layers (Poole et al. 2016).
 
-    ``activation`` is MXNet's name of it or a function of NumPy arrays; weights have variance
-    ``sigma_w``²/fan-in, biases ``sigma_b``². ``q0`` is the second moment of the first layer's
-    pre-activations, σ_w² times the mean square of the input plus σ_b²; ``c0`` their correlation
-    between two inputs. With a ``width``, ``q_low`` and ``q_high`` bound the band in which one net
-    lies 95 times in 100: for one input, and with fresh weights and biases in each net.
+    ``activation`` is MXNet's name of it or a function of NumPy arrays. ``q0`` is the second moment
+    of the first layer's pre-activations, σ_w² times the mean square of the input plus σ_b²; ``c0``
+    their correlation between two inputs. With a ``width``, ``q_low`` and ``q_high`` bound the band
+    in which one net lies 95 times in 100: for one input, and fresh weights and biases in each.
 
     >>> theory = mean_field("tanh", 1.5, 0.2, depth=10)
     >>> round(theory.q_star, 4), round(theory.chi_1, 4), round(theory.xi_c, 2)
@@ -209,28 +191,14 @@ def mean_field(
     1.57
 
     Raises ValueError for a negative sigma, q0 that is not positive, c0 outside [−1, 1], depth or
-    width below 1, and an activation that is unknown or does not map arrays to arrays elementwise.
+    width below 1, and an activation that is unknown or doesn't work entry by entry.
     """
-    if depth is True or not isinstance(depth, Integral) or depth < 1:
-        raise ValueError(f"depth must be a whole number of at least 1, got {depth!r}")
-    if width is not None and (width is True or not isinstance(width, Integral) or width < 1):
-        raise ValueError(f"width must be a whole number of at least 1, got {width!r}")
-    c0 = _number("c0", c0, -1.0)
-    if c0 > 1:
-        raise ValueError(f"c0 must be at most 1, got {c0!r}")
-    q0 = _number("q0", q0, 0.0)
-    if q0 == 0:
-        raise ValueError(f"q0 must be positive, got {q0!r}")
-    return MeanField(
-        activation,
-        _number("sigma_w", sigma_w, 0.0),
-        _number("sigma_b", sigma_b, 0.0),
-        int(depth),
-        q0,
-        c0,
-        None if width is None else int(width),
-        _function(activation),
-    )
+    if abs(number("c0", c0)) > 1:
+        raise ValueError(f"c0 must be from -1 to 1, got {c0!r}")
+    sigmas = _not_negative("sigma_w", sigma_w), _not_negative("sigma_b", sigma_b)
+    depth, q0 = whole("depth", depth, 1), number("q0", q0, positive=True)
+    width = None if width is None else whole("width", width, 1)
+    return MeanField(activation, *sigmas, depth, q0, float(c0), width, _function(activation))
 
 
 def critical_sigma_w(activation: str | Activation, sigma_b: float) -> float:
@@ -241,14 +209,12 @@ def critical_sigma_w(activation: str | Activation, sigma_b: float) -> float:
 
     Raises ValueError for a negative sigma_b and where no σ_w is critical.
     """
-    phi, sigma_b = _function(activation), _number("sigma_b", sigma_b, 0.0)
+    phi, sigma_b = _function(activation), _not_negative("sigma_b", sigma_b)
     for sigma_w in _where_critical(phi, sigma_b):
         if abs(mean_field(activation, sigma_w, sigma_b, 1).chi_1 - 1) < 1e-4:
             return sigma_w
-    raise ValueError(
-        "activation must have a σ_w at which χ₁ = 1 is reached from q0 = 1, "
-        f"none was found for sigma_b = {sigma_b:g}"
-    )
+    reached = "activation must have a σ_w at which χ₁ = 1 is reached from q0 = 1"
+    raise ValueError(f"{reached}, none was found for sigma_b = {sigma_b:g}")
 
 
 def _where_critical(phi: Activation, sigma_b: float) -> Iterator[float]:
@@ -265,16 +231,16 @@ def _where_critical(phi: Activation, sigma_b: float) -> Iterator[float]:
     over = [excess(q) for q in grid]
     if abs(over[0]) < 1e-6:
         yield sqrt(critical(grid[0]))  # without bias: where the signal is small
-    for k in range(len(grid) - 1):
-        if over[k] > 0 > over[k + 1]:
-            yield sqrt(critical(float(brentq(excess, grid[k], grid[k + 1], rtol=1e-13))))
+    for q, after, here, there in zip(grid, grid[1:], over, over[1:], strict=False):
+        if here > 0 > there:
+            yield sqrt(critical(float(brentq(excess, q, after, rtol=1e-13))))
     if abs(over[-1]) < 1e-6:
         yield sqrt(critical(grid[-1]))  # φ is homogeneous: one σ_w for every q
 
 
-def _number(argument: str, value: float, least: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < inf:
-        raise ValueError(f"{argument} must be a finite number of at least {least:g}, got {value!r}")
+def _not_negative(argument: str, value: float) -> float:
+    if number(argument, value) < 0:
+        raise ValueError(f"{argument} must be at least 0, got {value!r}")
     return float(value)
 
 
@@ -285,18 +251,12 @@ def _function(activation: str | Activation) -> Activation:
         raise ValueError(f"activation must be a name or a function, got {activation!r}")
     z = np.linspace(-2, 2, 6).reshape(2, 3)
     try:
-        value = np.asarray(activation(z))
+        value = np.asarray(activation(z), float)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"activation must take NumPy arrays, got one that fails: {error}"
-        ) from None
-    if value.shape != z.shape:
-        raise ValueError(
-            f"activation must return the shape it is given, {z.shape}, got {value.shape}"
-        )
-    if not np.isfinite(value).all():
-        raise ValueError(f"activation must be finite, got {value.ravel().tolist()} on [-2, 2]")
-    return activation
+        raise ValueError(f"activation must take NumPy arrays, but fails: {error}") from None
+    if value.shape != z.shape or not np.isfinite(value).all():
+        raise ValueError(f"activation must give a finite number for each, got {value.tolist()}")
+    return lambda z: np.asarray(activation(z), float)
 
 
 def _depth_scale(slope: float) -> float:
@@ -318,22 +278,6 @@ def _limit(step: Callable[[float], float], start: float) -> float:
             return float(brentq(lambda x: step(x) - x, q, far, rtol=1e-13))
         q = far
     return inf if up else 0.0
-
-
-def _mean_of_two(function: Activation, scale: float, c: float) -> float:
-    """E[f(scale · u) f(scale · v)] for standard normal u, v of correlation c."""
-    if abs(c) > 1 - 1e-13:
-        return normal_mean(lambda z: function(z) * function(np.sign(c) * z), scale)
-    mesh = mesh_of(lambda z: function(z) ** 2, scale)
-    u, weight = nodes(mesh)
-    rest = sqrt((1 - c) * (1 + c))
-    # for each u, panels of v = c u + rest · w end where the function's do, or w's density asks
-    ends = (mesh - c * u[:, None]) / rest
-    fixed = np.broadcast_to(np.linspace(-END, END, 13), (len(u), 13))
-    edges = np.sort(np.clip(np.concatenate([ends, fixed], axis=1), -END, END), axis=1)
-    w, inner_weight = nodes(edges)
-    inner = (inner_weight * function(scale * (c * u[:, None] + rest * w))).sum(1)
-    return float(weight @ (function(scale * u) * inner))
 
 
 def _slope_moment(function: Activation, scale: float) -> float:
