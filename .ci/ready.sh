@@ -48,7 +48,8 @@ make_environment() {
     "$uv" venv --quiet --python 3.11 .venv ||
         fail "MXNet 1.9.1 needs CPython 3.11, and uv could neither find nor fetch one." \
             "Install Python 3.11 (python.org, pyenv, conda or your system's packages) and run this again."
-    "$uv" pip sync --quiet --require-hashes --python "$python" requirements/cpu.txt ||
+    # Compiled once: where PYTHONDONTWRITEBYTECODE is set, each kernel would compile MXNet anew.
+    "$uv" pip sync --quiet --compile-bytecode --require-hashes --python "$python" requirements/cpu.txt ||
         fail "The libraries in requirements/cpu.txt could not be installed (see above)." \
             "MXNet 1.9.1 has wheels for Linux (x86-64, aarch64) and macOS (Intel), and for nothing else."
     "$uv" pip install --quiet --no-deps --no-build-isolation --offline --python "$python" -e .

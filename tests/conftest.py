@@ -1,16 +1,29 @@
-"""What holds for the whole suite: skips under REQUIRE_ALL, and the time of each notebook."""
+"""What holds for the whole suite: its order, skips under REQUIRE_ALL, the time of each notebook."""
 
 import os
+import signal
+import sys
 from collections import defaultdict
+from unittest import mock
 
 import pytest
 
 SLOWEST = 180  # seconds for one notebook; machines differ sevenfold
 
 
+# The longest modules, longest first: one that begins last would run beside an idle worker.
+LONGEST = """test_chapters_in_lab test_cuda_build test_rounds test_sagemaker test_fresh_clone
+    06-edge-of-chaos 05-keeping-signals-alive test_training_depth test_sweep test_record
+    test_binder test_reproducible""".split()  # noqa: SIM905
+
+
 def pytest_configure(config):
+    # A shell's background job ignores Ctrl-C, and all that it starts does.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # As plugins of their own they see notebooks and doctests too, which are not below this folder.
     config.pluginmanager.register(SemanticsRestored())
+    config.pluginmanager.register(TwoThreads())
     if os.environ.get("REQUIRE_ALL"):
         config.pluginmanager.register(RequireAll())
 
@@ -20,13 +33,29 @@ class SemanticsRestored:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        from mxnet import npx
-
-        before = npx.is_np_shape(), npx.is_np_array()
+        before = numpy_semantics_now()
         try:
             return (yield)
         finally:
-            npx.set_np(*before)
+            if numpy_semantics_now() != before:
+                sys.modules["mxnet"].npx.set_np(*before)
+
+
+def numpy_semantics_now():
+    if "mxnet" not in sys.modules:
+        return False, False
+    npx = sys.modules["mxnet"].npx
+    return bool(npx.is_np_shape()), npx.is_np_array()
+
+
+class TwoThreads:
+    """nbval's kernels compute with two threads, whatever the machine; test_rounds has one."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item):
+        threads = {"OMP_NUM_THREADS": "2"} if item.path.suffix == ".ipynb" else {}
+        with mock.patch.dict(os.environ, threads):
+            return (yield)
 
 
 @pytest.fixture
@@ -58,6 +87,8 @@ def without_skip(report):
 
 
 def pytest_collection_modifyitems(items):
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
     if not (os.environ.get("CI") or os.environ.get("REQUIRE_ALL")):
         skip_marked(items, "install", "installs libraries again: set CI or REQUIRE_ALL")
     if any(item.get_closest_marker("gpu") for item in items):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -41,6 +42,10 @@ CONTENTS = """() => [...document.querySelectorAll('.jp-TableOfContents-tree .jp-
 IMAGES = """() => [...document.querySelectorAll('.jp-OutputArea-output img')]
     .map(image => image.naturalWidth * image.naturalHeight)"""
 # JupyterLab lays out in boxes that clip, inside which axe takes all text for hidden.
+LAYOUT = """() => [...document.querySelectorAll('.jp-Cell, .jp-tocItem-content, img')]
+    .map(element => element.getBoundingClientRect())
+    .map(box => [box.x, box.y, box.width, box.height].join()).join(' ')
+    + getComputedStyle(document.body).getPropertyValue('--jp-layout-color1')"""
 UNCLIP = """body, html, #main, .lm-Widget, .lm-DockPanel-widget, .jp-WindowedPanel-outer
     { overflow: visible !important; }"""
 AUDIT = """async () => {
@@ -73,7 +78,18 @@ def execute(page, command, **arguments):
 
 
 def settle(page):
-    page.wait_for_timeout(1200)
+    """Waits until two looks, a fifth of a second apart, find the same layout."""
+    before = None
+    while before != (now := page.evaluate(LAYOUT)):
+        before = now
+        page.wait_for_timeout(200)
+
+
+def change_theme(page, theme):
+    name = f"JupyterLab {theme}"
+    execute(page, "apputils:change-theme", theme=name)
+    page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
+    settle(page)
 
 
 def open_chapter(page, lab, name):
@@ -92,6 +108,8 @@ def run_all(page):
 
 def photograph(page, name):
     """Tiles of the whole chapter: Chromium draws nothing in a window of its full height."""
+    if not os.environ.get("PICTURES"):
+        return
     PICTURES.mkdir(exist_ok=True)
     scroller = "document.querySelector('.jp-WindowedPanel-outer')"
     height, step = page.evaluate(f"() => [{scroller}.scrollHeight, {scroller}.clientHeight]")

@@ -1,4 +1,7 @@
-"""Every chapter as a reader meets it: opened by `make lab`, run once, in both themes."""
+"""Every chapter as a reader meets it: opened by `make lab`, run once, in both themes.
+
+PICTURES=1 in the environment keeps what was seen, tile by tile, in tests/artefacts.
+"""
 
 import json
 import os
@@ -102,8 +105,7 @@ def test_the_console_has_no_error_of_ours(seen):
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_nothing_overflows_in_either_theme_at_either_width(seen, theme, width):
     seen.page.set_viewport_size({"width": width, "height": 900})
-    seeing.execute(seen.page, "apputils:change-theme", theme=f"JupyterLab {theme}")
-    seeing.settle(seen.page)
+    seeing.change_theme(seen.page, theme)
     seeing.photograph(seen.page, f"{seen.name}-{theme.lower()}-{width}")
     kinds = ".jp-RenderedMarkdown, .jp-OutputArea-output"
     if width == 1280:  # in a narrow window code may scroll, as it does in every notebook
@@ -114,7 +116,7 @@ def test_nothing_overflows_in_either_theme_at_either_width(seen, theme, width):
 @pytest.mark.parametrize("theme", ["Dark", "Light"])
 def test_axe_finds_no_serious_fault_in_our_content(seen, axe, theme):
     """A figure's alt text is its caption, which stands beneath it as text."""
-    seeing.execute(seen.page, "apputils:change-theme", theme=f"JupyterLab {theme}")
+    seeing.change_theme(seen.page, theme)
     seen.page.add_style_tag(content=seeing.UNCLIP)
     seeing.settle(seen.page)
     seen.page.evaluate(axe)

@@ -16,6 +16,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+UV = shutil.which("uv") or str(ROOT / ".tools" / "uv" / "bin" / "uv")  # as .ci/ready.sh finds it
 PATIENCE = 300  # seconds; with an installation before it, on a slow machine
 
 

@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
-from launching import ROOT, copy_project
+from launching import ROOT, UV, copy_project
 
 MOST_MB = 2048
 
@@ -37,12 +36,11 @@ def test_post_build_leaves_an_environment_in_which_chapter_01_runs(tmp_path):
     project = tmp_path / "home" / "jovyan"
     project.mkdir(parents=True)
     copy_project(project)
-    uv = shutil.which("uv") or ROOT / ".tools" / "uv" / "bin" / "uv"
     env = tmp_path / "env"
     python = env / "bin" / "python"
     for command in (
-        [uv, "venv", "--quiet", "--seed", "--python", sys.executable, env],
-        [uv, "pip", "install", "--quiet", "--require-hashes", "--python", python,
+        [UV, "venv", "--quiet", "--seed", "--python", sys.executable, env],
+        [UV, "pip", "install", "--quiet", "--require-hashes", "--python", python,
          "-r", "binder/requirements.txt"],
     ):  # fmt: skip
         subprocess.run(command, cwd=project, check=True)

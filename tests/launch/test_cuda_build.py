@@ -14,8 +14,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from launching import ROOT, UV
 
-ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 pytestmark = pytest.mark.install
 FACTS = """import json, sys, mxnet
@@ -34,13 +34,12 @@ def run(*command, **options):
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
     """The Python of an environment with the CUDA build, and our kernel installed into it."""
-    uv = shutil.which("uv") or ROOT / ".tools" / "uv" / "bin" / "uv"
     place = tmp_path_factory.mktemp("cuda") / "env"
     python = place / "bin" / "python"
-    run(uv, "venv", "--quiet", "--python", sys.executable, place)
+    run(UV, "venv", "--quiet", "--python", sys.executable, place)
     lock = ROOT / "requirements" / "cu112.txt"
-    run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock)
-    run(uv, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--python", python,
+    run(UV, "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock)
+    run(UV, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--python", python,
         "-e", ROOT)  # fmt: skip
     run(python, "-m", "d2l_init", "kernel", "install")
     return python

@@ -33,7 +33,7 @@ def record(path, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
-def test_the_second_recording_changes_nothing(notebook):
+def test_the_second_recording_changes_nothing_and_metadata_is_any_machines(notebook):
     path = notebook("%matplotlib inline\n1 + 1", FIGURE, "for n in range(3):\n    print(n)")
     first = record(path)
     assert first.returncode == 0, first.stderr
@@ -44,11 +44,6 @@ def test_the_second_recording_changes_nothing(notebook):
     again = record(path)
     assert "unchanged" in again.stderr
     assert path.read_bytes() == recorded
-
-
-def test_metadata_is_that_of_any_machine(notebook):
-    path = notebook("1 + 1")
-    record(path)
     saved = nbformat.read(path, 4)
     assert saved.metadata.kernelspec.name == "python3"
     assert "version" not in saved.metadata.language_info
@@ -71,23 +66,31 @@ def test_a_run_that_fails_leaves_the_file_and_names_the_cell(notebook, source, m
     assert os.listdir(path.parent) == ["chapter.ipynb"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_recording_leaves_the_file(notebook, tmp_path, signum):
-    begun = tmp_path / "begun"
-    path = notebook(f"open({str(begun)!r}, 'w').close()", "import time\ntime.sleep(30)")
-    before = path.read_bytes()
-    command = [sys.executable, "-m", "d2l_init", "record", str(path)]
-    recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def test_a_recording_stopped_by_any_signal_leaves_the_file(notebook, tmp_path):
+    """Three at once, each of a copy."""
+    path = notebook("open(PLACE, 'w').close()", "import time\ntime.sleep(30)")
+    running = []
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        copy, begun = tmp_path / f"{signum}.ipynb", tmp_path / f"begun {signum}"
+        copy.write_text(path.read_text().replace("PLACE", repr(str(begun))))
+        command = [sys.executable, "-m", "d2l_init", "record", str(copy)]
+        recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        running.append((signum, recorder, copy, copy.read_bytes(), begun))
+    for signum, recorder, copy, before, begun in running:
+        wait_for(begun)
+        recorder.send_signal(signum)
+        _, told = recorder.communicate(timeout=60)
+        assert recorder.returncode != 0
+        assert copy.read_bytes() == before
+        assert ("as it was" in told) == (signum != signal.SIGKILL)
+
+
+def wait_for(path):
     for _ in range(600):
-        if begun.exists():
-            break
+        if path.exists():
+            return
         time.sleep(0.1)
-    recorder.send_signal(signum)
-    _, told = recorder.communicate(timeout=60)
-    assert recorder.returncode != 0
-    assert path.read_bytes() == before
-    if signum != signal.SIGKILL:
-        assert "as it was" in told
+    raise AssertionError(f"{path} did not appear within a minute")
 
 
 @pytest.mark.parametrize("name", ["missing.ipynb", "notes.txt"])
