@@ -72,8 +72,8 @@ class Trace:
 def statistics(values: Array, axis: int | None, activation: str) -> dict[str, float]:
     """The columns ``mean`` to ``nonfinite`` of :func:`d2l_init.trace`; units lie along ``axis``."""
     mean, std, square = moments(values)
-    alive = values != 0
-    zero = _share(~alive)
+    zeros = values == 0
+    zero = _share(zeros)
     others = tuple(other for other in range(values.ndim) if other != axis)
     low, high = BOUNDS.get(activation, (nan, nan))
     return {
@@ -81,7 +81,7 @@ def statistics(values: Array, axis: int | None, activation: str) -> dict[str, fl
         "std": std,
         "mean_square": square,
         "zero": zero,
-        "dead": _share(~alive.any(axis=others)) if zero > 0 else zero,
+        "dead": _share(zeros.all(axis=others)) if zero > 0 else zero,
         "saturated": _share((values < low) | (values > high)) if low < high else nan,
         "nonfinite": 0.0 if isfinite(square) else _share(~np.isfinite(values)),
     }
@@ -114,7 +114,8 @@ def _sums(arrays: Sequence[Array], shift: float) -> tuple[float, float]:
     for values in map(np.ravel, arrays):
         for start in range(0, values.size, CHUNK):
             wide = values[start : start + CHUNK].astype(np.float64)
-            wide -= shift
+            if shift:
+                wide -= shift
             total += float(wide.sum())
             squares += float(wide @ wide)
     return total, squares

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from ctypes import byref, c_char, c_void_p
 from functools import partial
-from math import inf, nan
+from math import inf, nan, prod
 from operator import methodcaller
 from typing import Any
 
@@ -206,14 +206,14 @@ def _gradient(array: Any) -> Array:
 
 def _values(array: Any) -> Array:
     """The values of an array, not copied where that can be helped: they hold while it does."""
-    if array.ctx.device_type != "cpu" or array.stype != "default" or not array.size:
+    kind, shape = np.dtype(array.dtype), array.shape
+    size = prod(shape) * kind.itemsize
+    if array.ctx.device_type != "cpu" or array.stype != "default" or not size:
         return np.asarray(array.asnumpy())
     array.wait_to_read()
     pointer = c_void_p()
     mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, byref(pointer)))
-    kind = np.dtype(array.dtype)
-    memory = (c_char * (array.size * kind.itemsize)).from_address(pointer.value or 0)
-    return np.frombuffer(memory, kind).reshape(array.shape)
+    return np.frombuffer((c_char * size).from_address(pointer.value or 0), kind).reshape(shape)
 
 
 def _weight_spreads(block: Any, ctx: Any) -> dict[str, float]:
