@@ -286,5 +286,5 @@ def _draw_across(ax: Axes, label: str, curve: Floats, up: Floats, number: int) -
     if (seen := (rows > 0) & (rows < len(up))).any():
         place = int(np.where(seen, rows, -1).argmax())
         box = {"facecolor": color(number), "linewidth": 0, "pad": 2}
-        ax.annotate(label, (columns[place] - 0.3, rows[place]), (0, 11), color="white", bbox=box,
+        ax.annotate(label, (columns[place] - 0.3, min(rows[place], len(up) - 0.4)), (0, 11), color="white", bbox=box,
                     textcoords="offset points", ha="center", fontsize="small")  # fmt: skip
