@@ -285,6 +285,7 @@ def _draw_across(ax: Axes, label: str, curve: Floats, up: Floats, number: int) -
     ax.set(xlim=limits[0], ylim=limits[1])
     if (seen := (rows > 0) & (rows < len(up))).any():
         place = int(np.where(seen, rows, -1).argmax())
+        spot = columns[place] - 0.3, min(rows[place], len(up) - 0.4)
         box = {"facecolor": color(number), "linewidth": 0, "pad": 2}
-        ax.annotate(label, (columns[place] - 0.3, min(rows[place], len(up) - 0.4)), (0, 11), color="white", bbox=box,
-                    textcoords="offset points", ha="center", fontsize="small")  # fmt: skip
+        ax.annotate(label, spot, (0, 11), textcoords="offset points", color="white", bbox=box,
+                    ha="center", fontsize="small")  # fmt: skip
