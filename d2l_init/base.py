@@ -111,9 +111,12 @@ def _fresh_seeds(array: Any) -> list[int]:
 
 
 def memory(array: Any) -> NDArray[Any]:
-    """The memory of an array on the CPU, without a copy; no operation may be using it."""
+    """The values of an array: on the CPU its own memory, in which the last operation has ended."""
+    array.wait_to_read()
+    if array.context.device_type == "gpu" or array.stype != "default" or not array.size:
+        return np.asarray(array.asnumpy())
     pointer = c_void_p()
     check_call(mx.base._LIB.MXNDArrayGetData(array.handle, byref(pointer)))
     kind = np.dtype(array.dtype)
-    data = (c_char * (array.size * kind.itemsize)).from_address(pointer.value or 0)
+    data = (c_char * (array.size * kind.itemsize)).from_address(pointer.value)
     return np.frombuffer(data, kind).reshape(array.shape)

@@ -32,6 +32,11 @@ class Tally:
     atoms: dict[float, int]
 
     @property
+    def is_spread(self) -> bool:
+        """Have the entries other than atoms more than one value?"""
+        return self.finite > sum(self.atoms.values()) and self.low < self.high
+
+    @property
     def shares(self) -> dict[float, float]:
         """Of each of the values that were looked for, its share of the finite ones."""
         return {atom: hits / max(self.finite, 1) for atom, hits in self.atoms.items()}

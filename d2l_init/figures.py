@@ -213,12 +213,13 @@ def plot_curves(
 ) -> Axes:
     """What was measured as points and what was predicted as lines, over the same x.
 
-    A prediction has the colour of the measurement of the same name; a predicted number is a grey
-    guide line, and ``vlines`` holds upright ones. A measured curve of shape (runs, points) is drawn
-    as its median, with a pale band from the smallest to the largest run. Without predicted curves
-    more than 25 points are drawn as a line. ``log`` names the logarithmic axes (``""``, ``"x"``,
-    ``"y"`` or ``"xy"``). The caption tells each measured curve's ``summary``: its ``"course"``, or
-    the place of its ``"minimum"``, for values that differ between machines.
+    A prediction has the colour of the measurement of the same name. Of shape (3, points) it is a
+    line and the two ends of its band, which holds 95 of 100 measurements; a number is a grey guide
+    line, and ``vlines`` holds upright ones. A measured curve of shape (runs, points) is drawn as
+    its median, with a pale band from the smallest to the largest run. Without predicted curves more
+    than 25 points are drawn as a line. ``log`` names the logarithmic axes (``""``, ``"x"``, ``"y"``
+    or ``"xy"``). The caption tells each measured curve's ``summary``: its ``"course"``, or the
+    place of its ``"minimum"``, for values that differ between machines.
 
     >>> ax = plot_curves([1, 2], {"std": [[1, 4], [3, 4]]}, {"level": 2}, xlabel="n", ylabel="s")
     >>> print(caption(ax))
@@ -229,7 +230,7 @@ def plot_curves(
     x = np.asarray(x, dtype=float)
     runs = {name: np.atleast_2d(np.asarray(one, float)) for name, one in measured.items()}
     theory = {name: np.asarray(one, float) for name, one in (predicted or {}).items()}
-    curves = {name: one for name, one in theory.items() if one.ndim}
+    curves = {name: np.atleast_2d(one) for name, one in theory.items() if one.ndim}
     joined = not curves and len(x) > _MOST_POINTS
     ax.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
     words, ends = [], []
@@ -238,18 +239,30 @@ def plot_curves(
         if name in runs:
             parts.append(_draw_runs(ax, x, runs[name], number, joined, summary))
         if name in curves:
-            draw_line(ax, x, curves[name], number)
-            parts.append(f"{'predicted ' * (name in runs)}{_course(curves[name])}")
+            parts.append(_draw_theory(ax, x, curves[name], runs.get(name), number))
         words.append(f"{name}{', ' if parts[0].startswith('median') else ' '}{', '.join(parts)}")
-        last = np.median(runs[name], axis=0) if name in runs else curves[name]
-        ends.append((name, last[-1], number))
+        last = np.median(runs[name], axis=0) if name in runs else curves[name][0]
+        ends.append((name, last[np.isfinite(last)][-1] if np.isfinite(last).any() else 0, number))
     words += _draw_guides(ax, {k: float(v) for k, v in theory.items() if not v.ndim}, vlines or {})
     if "x" not in log and np.array_equal(x, np.round(x)):
         ax.xaxis.get_major_locator().set_params(integer=True)  # layers and steps have no halves
     name_at_end(ax, ends)
-    _draw_key_of(ax, max((len(one) for one in runs.values()), default=0), joined, bool(curves))
+    _draw_key_of(ax, max(map(len, runs.values()), default=0), joined, list(curves.values()))
     describe(ax, f"{ylabel} against {xlabel}. {'; '.join(words)}.")
     return ax
+
+
+def _draw_theory(ax: Axes, x: Floats, curve: Floats, runs: Floats | None, number: int) -> str:
+    draw_line(ax, x, curve[0], number)
+    words = f"{'' if runs is None else 'predicted '}{_course(curve[0])}"
+    if len(curve) == 1:
+        return words
+    draw_band(ax, x, curve[1], curve[2], number)
+    if runs is None:
+        return words
+    middle = np.median(runs, axis=0)
+    inside = (curve[1] <= middle) & (middle <= curve[2])
+    return f"{words}, inside the band at {inside.sum()} of {np.isfinite(middle).sum()} points"
 
 
 def _draw_runs(ax: Axes, x: Floats, runs: Floats, number: int, joined: bool, summary: str) -> str:
@@ -272,10 +285,8 @@ def _draw_guides(ax: Axes, levels: Mapping[str, float], vlines: Mapping[str, flo
     return [f"{name} at {short(y)}" for name, y in levels.items()] + stand
 
 
-def _draw_key_of(ax: Axes, runs: int, joined: bool, theory: bool) -> None:
-    measured = f"median of {runs}" if runs > 1 else "measured"
-    band = f"all {runs}" if runs > 1 else ""
-    if joined:
-        draw_key(ax, line=measured * (runs > 1), band=band)
-    else:
-        draw_key(ax, points=measured * (runs > 0), line="predicted" * theory, band=band)
+def _draw_key_of(ax: Axes, runs: int, joined: bool, curves: Sequence[Floats]) -> None:
+    measured = f"median of {runs}" if runs > 1 else "measured" * (runs and not joined)
+    band = f"all {runs}" if runs > 1 else "95 % of nets" * any(len(one) > 1 for one in curves)
+    line = measured if joined else "predicted" * bool(curves)
+    draw_key(ax, points="" if joined else measured, line=line, band=band)

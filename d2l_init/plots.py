@@ -1,6 +1,6 @@
 """Histograms of weights with the law of the draw on top, and the words that go with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from re import match
 from textwrap import fill
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from .base import memory
 from .counting import Tally, histogram, tally
 from .figures import GREY, color, describe, draw_key, new_figure, short, styled
-from .laws import Floats, Law, law
+from .laws import Law, law
 
 _PALE = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
-Panel = tuple[str, NDArray[Any], Law | None]  # a name, values, and their law where it is known
 
 
 @styled
@@ -38,129 +37,88 @@ def plot_histogram(
 
     Raises ValueError for an empty array.
     """
-    array = _floats(values)
-    ax = new_figure().axes[0] if ax is None else ax
-    counted = tally(array, list(law.atoms) if law else [])
-    peak = _draw_panel(ax, array, law, counted)
-    ax.set(xlabel="weight", ylabel="density" if _is_spread(counted) else "share of entries")
-    _draw_key(ax, law, counted)
-    describe(ax, f"{_measured(name, law, counted)}{_run(law, counted, peak)}")
-    return ax
-
-
-def _floats(values: Any) -> NDArray[Any]:
     array = np.asarray(values.asnumpy() if hasattr(values, "asnumpy") else values)
     if array.size == 0:
         raise ValueError(f"values must not be empty, got shape {array.shape}")
-    return array if array.dtype.kind == "f" else array.astype(float)
+    array = array if array.dtype.kind == "f" else array.astype(float)
+    ax = new_figure().axes[0] if ax is None else ax
+    counted = tally(array, list(law.atoms) if law else [])
+    _draw(ax, array, law, counted, key=True)
+    ax.set(xlabel="weight", ylabel="density" if counted.is_spread else "share of entries")
+    ends = f" They run from {short(counted.low)} to {short(counted.high)}." * bool(counted.finite)
+    describe(ax, _in_words(name, law, counted) + ends)
+    return ax
 
 
-def _is_spread(counted: Tally) -> bool:
-    """Do entries other than atoms have more than one value?"""
-    return counted.finite > sum(counted.atoms.values()) and counted.low < counted.high
-
-
-def _draw_panel(
-    ax: Axes, array: NDArray[Any], law: Law | None, counted: Tally
-) -> tuple[float, float] | None:
-    """Bars, law and atoms; place and height of the tallest bar."""
-    peak = None
-    if _is_spread(counted):
-        peak = _draw_density(ax, array, law, counted)
-        ax.set_yticks([])
+def _draw(
+    ax: Axes, array: NDArray[Any], law: Law | None, counted: Tally, *, key: bool = False
+) -> None:
+    """Bars, law and atoms."""
+    if counted.is_spread:
+        _draw_bars(ax, array, law, counted)
     elif not counted.atoms and counted.finite:
         ax.axvline(counted.low, color=color(0), linewidth=3)
     if law and sum(law.atoms.values()) < 1:
-        x = _grid(law, *(ax.get_xlim() if counted.finite else law.support))
+        low, high = ax.get_xlim() if counted.finite else law.support
+        ends = [end for end in law.support if low < end < high]
+        steps = [np.nextafter(end, far) for end in ends for far in (-np.inf, np.inf)]
+        x = np.sort(np.concatenate([np.linspace(low, high, 801), steps]))
         ax.plot(x, law.pdf(x), color=color(0), linewidth=1.5)
     if law:
         _draw_atoms(ax, law, counted)
-    ax.locator_params(axis="x", nbins=4)
     if lost := counted.size - counted.finite:
         ax.text(1, 1, f"{lost} not finite", transform=ax.transAxes, ha="right", color=color(1))
-    return peak
+    ax.locator_params(axis="x", nbins=4)
+    if key:
+        bars, points = counted.is_spread, bool(counted.atoms) and not counted.is_spread
+        draw_key(ax, points="measured" * points, band="measured" * bars, line="law" * bool(law))
 
 
-def _draw_density(
-    ax: Axes, array: NDArray[Any], law: Law | None, counted: Tally
-) -> tuple[float, float]:
-    left = counted.finite - sum(counted.atoms.values())
-    low, high = _range(law, counted)
+def _draw_bars(ax: Axes, array: NDArray[Any], law: Law | None, counted: Tally) -> None:
+    low, high = counted.low, counted.high
+    for end in law.support if law else ():  # as far as the law, where it ends abruptly
+        if np.isfinite(end) and law and law.pdf(end) * (counted.high - counted.low) > 0.02:
+            low, high = min(low, end), max(high, end)
     dense = [part for _, part in law.parts if hasattr(part, "support")] if law else []
-    ends = [end for part in dense for end in part.support()]
-    breaks = sorted({low, high, *(end for end in ends if low < end < high)})
+    ends = {end for part in dense for end in part.support() if low < end < high}
+    left = counted.finite - sum(counted.atoms.values())
     bins = int(np.clip(2 * left ** (1 / 3), 10, 100))
-    counts, edges = histogram(array, breaks, bins, list(counted.atoms))
+    counts, edges = histogram(array, sorted({low, high} | ends), bins, list(counted.atoms))
     density = counts / counted.finite / np.diff(edges)
     ax.stairs(density, edges, fill=True, alpha=0.25, color=color(0))
-    top = int(np.argmax(density))
-    return float((edges[top] + edges[top + 1]) / 2), float(density[top])
-
-
-def _range(law: Law | None, counted: Tally) -> tuple[float, float]:
-    """From the smallest to the largest entry, or to the law's end where it ends abruptly."""
-    span, low, high = counted.high - counted.low, counted.low, counted.high
-    for end in law.support if law else ():
-        if np.isfinite(end) and law and law.pdf(end) * span > 0.02:
-            low, high = min(low, end), max(high, end)
-    return low, high
-
-
-def _grid(law: Law, low: float, high: float) -> Floats:
-    ends = [end for end in law.support if low < end < high]
-    steps = [np.nextafter(end, far) for end in ends for far in (-np.inf, np.inf)]
-    return np.sort(np.concatenate([np.linspace(low, high, 801), steps]))
+    ax.set_yticks([])
 
 
 def _draw_atoms(ax: Axes, law: Law, counted: Tally) -> None:
     """A stem as high as the law's probability, a point at the share measured; 1 is the top."""
-    beside = _is_spread(counted)
-    scale = ax.get_xaxis_transform() if beside else ax.transData
+    scale = ax.get_xaxis_transform() if counted.is_spread else ax.transData
+    look = {"transform": scale, "color": color(0), "clip_on": False}
     for atom, chance in law.atoms.items():
         share = counted.shares[atom]
-        look = {"transform": scale, "color": color(0), "clip_on": False}
         ax.plot([atom, atom], [0, chance], linewidth=1.5, **look)
         ax.plot([atom], [share], "o", markerfacecolor="white", markersize=5, **look)
-        if beside:
+        if counted.is_spread:
             ax.annotate(f"{short(100 * share)} % exactly {short(atom)}", (atom, share), (6, 0),
                         xycoords=scale, textcoords="offset points", fontsize="small",
                         color=GREY, va="center", bbox=_PALE)  # fmt: skip
-    if not beside:
+    if not counted.is_spread:
         ax.set_ylim(0, 1.15 * max([*counted.shares.values(), *law.atoms.values(), 0.1]))
         ax.margins(x=0.2)
 
 
-def _draw_key(ax: Axes, law: Law | None, counted: Tally) -> None:
-    spread, atoms = _is_spread(counted), bool(law and law.atoms)
-    draw_key(ax, points="measured" * (atoms and not spread), band="measured" * spread,
-             line="law" * bool(law))  # fmt: skip
-
-
-def _measured(name: str, law: Law | None, counted: Tally) -> str:
+def _in_words(name: str, law: Law | None, counted: Tally) -> str:
     """How many, and how wide: measured and predicted."""
     entries = "1 entry" if counted.size == 1 else f"{counted.size} entries"
     if not counted.finite:
         return f"{name}: {entries}, none of them finite."
-    predicted = f", {short(law.std)} predicted" if law else ""
-    words = f"{name}: {entries}, std {short(counted.std)} measured{predicted}"
-    for atom, share in counted.shares.items():
-        chance = short(law.atoms[atom]) if law else ""
-        words += f"; a share of {short(share)} is exactly {short(atom)}, {chance} predicted"
+    words = f"{name}: {entries}, std {short(counted.std)} measured"
+    if law:
+        words += f", {short(law.std)} predicted"
+        for atom, chance in law.atoms.items():
+            share = short(counted.shares[atom])
+            words += f"; a share of {share} is exactly {short(atom)}, {short(chance)} predicted"
     lost = counted.size - counted.finite
-    return f"{words}; {lost} not finite." if lost else f"{words}."
-
-
-def _run(law: Law | None, counted: Tally, peak: tuple[float, float] | None) -> str:
-    """From where to where, and where the tallest bar stands."""
-    if not counted.finite:
-        return ""
-    words = f" They run from {short(counted.low)} to {short(counted.high)}"
-    if law and peak:
-        words += (
-            f"; the tallest bar stands at {short(peak[0])} and is {short(peak[1])} high, "
-            f"where the law has {short(float(law.pdf(peak[0])))}"
-        )
-    return f"{words}."
+    return words + f"; {lost} not finite" * bool(lost) + "."
 
 
 def plot_weights(net: Any, init: Any = None) -> Figure:
@@ -176,12 +134,7 @@ def plot_weights(net: Any, init: Any = None) -> Figure:
     parameters = list(net.collect_params().values())
     if not parameters:
         raise ValueError(f"net must have parameters to plot, got {type(net).__name__} with none")
-    panels = []
-    for parameter in parameters:
-        values = _values(parameter)
-        known = _law_or_none(_initializer_of(parameter, init), values.shape, parameter.name)
-        panels.append((parameter.name, values, known))
-    return _panels(panels)
+    return _panels((p.name, _values(p), _initializer_of(p, init)) for p in parameters)
 
 
 def _values(parameter: Any) -> NDArray[Any]:
@@ -192,9 +145,7 @@ def _values(parameter: Any) -> NDArray[Any]:
             f"parameter {parameter.name!r} has no values yet: call net.initialize(), and pass one "
             f"batch through the net where shapes are deferred, before plotting ({error})"
         ) from None
-    array.wait_to_read()
-    on_cpu = array.context.device_type.startswith("cpu") and array.stype == "default"
-    return memory(array) if on_cpu else np.asarray(array.asnumpy())
+    return memory(array)
 
 
 def _initializer_of(parameter: Any, init: Any) -> Any:
@@ -202,13 +153,6 @@ def _initializer_of(parameter: Any, init: Any) -> Any:
         found = [value for pattern, value in init.items() if match(pattern, parameter.name)]
         return found[0] if found else parameter.init
     return parameter.init if parameter.init is not None else init
-
-
-def _law_or_none(initializer: Any, shape: tuple[int, ...], name: str) -> Law | None:
-    try:
-        return law(initializer, shape, name=name) if initializer is not None else None
-    except LookupError:
-        return None
 
 
 def gallery(initializers: Mapping[str, Any] | Sequence[Any], shape: Sequence[int]) -> Figure:
@@ -219,63 +163,55 @@ def gallery(initializers: Mapping[str, Any] | Sequence[Any], shape: Sequence[int
     """
     if not initializers:
         raise ValueError("initializers must hold at least one, got none")
-    named = initializers.items() if isinstance(initializers, Mapping) else (
-        (_title(one), one) for one in initializers
-    )  # fmt: skip
+    named = initializers.items() if isinstance(initializers, Mapping) else enumerate(initializers)
     panels = []
     for title, one in named:
         initializer, sizes = one if isinstance(one, tuple) else (one, shape)
-        values = _drawn(initializer, tuple(sizes))
-        panels.append((title, values, _law_or_none(initializer, values.shape, title)))
+        own = initializer if isinstance(initializer, str) else type(initializer).__name__
+        # as Gluon draws: through a parameter
+        parameter = mx.gluon.Parameter("weight", shape=sizes, init=initializer, grad_req="null")
+        parameter.initialize(ctx=mx.cpu())
+        title = title if isinstance(title, str) else own
+        panels.append((title, parameter.data().asnumpy(), initializer))
     return _panels(panels)
 
 
-def _title(one: Any) -> str:
-    initializer = one[0] if isinstance(one, tuple) else one
-    return initializer if isinstance(initializer, str) else type(initializer).__name__
-
-
-def _drawn(initializer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Values as Gluon draws them: through a parameter on the CPU."""
-    parameter = mx.gluon.Parameter("weight", shape=shape, init=initializer, grad_req="null")
-    parameter.initialize(ctx=mx.cpu())
-    return np.asarray(parameter.data().asnumpy())
-
-
 @styled
-def _panels(panels: Sequence[Panel]) -> Figure:
+def _panels(panels: Iterable[tuple[str, NDArray[Any], Any]]) -> Figure:
     """A panel for each with more than a few values, and a line of words for the others."""
-    counted = [tally(values, list(one.atoms) if one else []) for _, values, one in panels]
-    drawn = [k for k, one in enumerate(counted) if _is_spread(one)] or list(range(len(panels)))
-    rest = [k for k in range(len(panels)) if k not in drawn]
-    columns = min(len(drawn), 3)
-    rows = ceil(len(drawn) / columns)
+    every = [
+        (name, values, _law_or_none(made_by, name, values)) for name, values, made_by in panels
+    ]
+    counts = [tally(values, list(law.atoms) if law else []) for _, values, law in every]
+    shown = [k for k, one in enumerate(counts) if one.is_spread] or list(range(len(every)))
+    columns = min(len(shown), 3)
+    rows = ceil(len(shown) / columns)
     figure = new_figure(0.4 + 1.9 * rows, rows, columns)
-    for ax in figure.axes[len(drawn) :]:
+    for ax in figure.axes[len(shown) :]:
         ax.remove()
-    for place, k in enumerate(drawn):
-        ax, (name, values, one) = figure.axes[place], panels[k]
-        _draw_panel(ax, values, one, counted[k])
-        if place % columns == 0:
-            ax.set_ylabel("density" if _is_spread(counted[k]) else "share")
-        _head(ax, name, values.shape, one, counted[k])
-        describe(ax, _measured(name, one, counted[k]))
-    _draw_key(figure.axes[0], panels[drawn[0]][2], counted[drawn[0]])
-    words = "; ".join(_constants([(panels[k][0], counted[k], panels[k][2]) for k in rest]))
-    figure.supxlabel("weight", fontsize="medium")
-    if words:
-        lines = fill(words.replace(" %", "\N{NO-BREAK SPACE}%"), 95)
-        figure.supxlabel(f"weight\n{lines}", fontsize="small", color=GREY)
-        last = figure.axes[-1]
-        describe(last, f"{last.get_label()} {words}.")
+    for place, (ax, k) in enumerate(zip(figure.axes, shown, strict=True)):
+        (name, values, law), counted = every[k], counts[k]
+        _draw(ax, values, law, counted, key=place == 0)
+        ax.set_title(f"{name} {'×'.join(map(str, values.shape))}", fontsize="medium", pad=17)
+        spread = f"std {short(counted.std)}" + (f", law {short(law.std)}" if law else "")
+        ax.annotate(spread, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
+                    fontsize="small", color=GREY)  # fmt: skip
+        describe(ax, _in_words(name, law, counted))
+    for ax in figure.axes[::columns]:
+        ax.set_ylabel("density" if counts[shown[0]].is_spread else "share")
+    rest = [(every[k][0], counts[k], every[k][2]) for k in range(len(every)) if k not in shown]
+    words = "; ".join(_constants(rest))
+    lines = fill(words.replace(" %", "\N{NO-BREAK SPACE}%"), 95)
+    figure.supxlabel(f"weight\n{lines}".strip(), fontsize="small", color=GREY)
+    describe(ax, ax.get_label() + f" {words}." * bool(words))
     return figure
 
 
-def _head(ax: Axes, name: str, shape: tuple[int, ...], law: Law | None, counted: Tally) -> None:
-    ax.set_title(f"{name} {'×'.join(map(str, shape))}", fontsize="medium", pad=17)
-    words = f"std {short(counted.std)}" + (f", law {short(law.std)}" if law else "")
-    ax.annotate(words, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
-                fontsize="small", color=GREY)  # fmt: skip
+def _law_or_none(initializer: Any, name: str, values: NDArray[Any]) -> Law | None:
+    try:
+        return law(initializer, values.shape, name=name) if initializer is not None else None
+    except LookupError:
+        return None
 
 
 def _constants(few: Sequence[tuple[str, Tally, Law | None]]) -> list[str]:
@@ -292,17 +228,17 @@ def _constants(few: Sequence[tuple[str, Tally, Law | None]]) -> list[str]:
 def _values_in_words(counted: Tally, law: Law | None) -> str:
     if counted.finite < counted.size:
         return f"{counted.size - counted.finite} of {counted.size} not finite"
+    known = law is not None and sum(counted.atoms.values()) == counted.size
+    words = _shares_in_words(counted.shares if known else {counted.low: 1.0})
     if law is None:
-        return f"all {short(counted.low)}"
-    if sum(counted.atoms.values()) < counted.size:
-        said = f"std {short(law.std)}" if sum(law.atoms.values()) < 1 else _in_words(law.atoms)
-        return f"all {short(counted.low)} (law: {said})"
-    as_said = all(abs(counted.shares[a] - chance) < 1e-9 for a, chance in law.atoms.items())
-    said = ", as the law says" if as_said else f" (law: {_in_words(law.atoms)})"
-    return _in_words(counted.shares) + said
+        return words
+    if known and all(abs(counted.shares[a] - chance) < 1e-9 for a, chance in law.atoms.items()):
+        return f"{words}, as the law says"
+    said = f"std {short(law.std)}" if sum(law.atoms.values()) < 1 else _shares_in_words(law.atoms)
+    return f"{words} (law: {said})"
 
 
-def _in_words(shares: Mapping[float, float]) -> str:
+def _shares_in_words(shares: Mapping[float, float]) -> str:
     if 1.0 in shares.values():
         return f"all {short(next(atom for atom, share in shares.items() if share == 1))}"
     return ", ".join(f"{short(100 * share)} % are {short(atom)}" for atom, share in shares.items())

@@ -14,23 +14,9 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ..figures import (
-    GREY,
-    color,
-    describe,
-    draw_band,
-    draw_key,
-    draw_line,
-    draw_points,
-    name_at_end,
-    new_figure,
-    short,
-    styled,
-)
+from ..figures import GREY, color, describe, new_figure, plot_curves, short, styled
 from ..laws import Floats
 from .theory import Activation, MeanField, critical_sigma_w, mean_field
-
-_Case = tuple[str, pd.DataFrame, MeanField | None]
 
 
 @styled
@@ -48,91 +34,60 @@ def plot_signals(
 
     Raises ValueError for labels of ``theory`` that ``trace`` doesn't have, and without a layer.
     """
-    traces = dict(trace) if isinstance(trace, Mapping) else {"": trace}
+    traces = dict(trace) if isinstance(trace, Mapping) else {"net": trace}
     theories = dict(theory) if isinstance(theory, Mapping) else dict.fromkeys(traces, theory)
     if unknown := [label for label in theories if label not in traces]:
         raise ValueError(f"theory must have labels of trace ({', '.join(traces)}), got {unknown}")
-    cases = [_case(label, one, theories.get(label), after) for label, one in traces.items()]
-    gradients = all("grad_mean_square" in frame for _, frame, _ in cases)
+    fields = {name: field for name, field in theories.items() if field}
+    frames = {name: _layers(one, fields.get(name), after) for name, one in traces.items()}
+    gradients = all("grad_mean_square" in frame for frame in frames.values())
     figure = new_figure(3.4 if not gradients else 5.6, 1 + gradients, sharex=True)
+    forward = {name: _signal(field, len(frames[name]), after) for name, field in fields.items()}
     what = "activations" if after else "pre-activations"
-    bands = _draw_signals(figure.axes[0], cases, what, after)
+    _plot_rms(figure.axes[0], frames, "mean_square", forward, what)
     if gradients:
-        _draw_gradients(figure.axes[1], cases, after)
-    figure.axes[-1].set_xlabel("layer")
-    known = any(field for *_, field in cases)
-    draw_key(figure.axes[0], points="measured", line="predicted" * known,
-             band="95 % of nets" * bands)  # fmt: skip
+        back = {name: _gradient(field, frames[name]) for name, field in fields.items() if not after}
+        _plot_rms(figure.axes[1], frames, "grad_mean_square", back, "gradients")
+        figure.axes[0].set_xlabel("")
+        figure.axes[1].get_legend().remove()  # the same as above
     return figure
 
 
-def _case(label: str, trace: Any, theory: MeanField | None, after: bool) -> _Case:
+def _layers(trace: Any, theory: MeanField | None, after: bool) -> pd.DataFrame:
     frame = trace.to_frame()
     is_activation = frame["activation"] != ""
     rows = frame[is_activation] if after and is_activation.any() else frame[~is_activation]
     if rows.empty:
         raise ValueError("trace must have a layer to plot, got one of activations alone")
-    return label, rows[: theory.depth if theory else None], theory
+    return rows[: theory.depth if theory else None]
 
 
-def _draw_signals(ax: Axes, cases: Sequence[_Case], what: str, after: bool) -> bool:
-    """Points, lines and bands; whether there is a band."""
-    words, ends, bands = [], [], False
-    ax.set(ylabel=f"rms of {what}", yscale="log")
-    for number, (label, frame, theory) in enumerate(cases):
-        rms = _draw_rms(ax, frame["mean_square"], number)
-        words.append(_from_to(label, rms))
-        ends.append((label, rms[-1], number))
-        if theory:
-            words[-1] += _draw_prediction(ax, rms, theory, after, number)
-            bands |= theory.width is not None
-    name_at_end(ax, ends)
-    describe(ax, f"Root mean square of the {what} by layer. {'; '.join(words)}.")
-    return bands
+def _plot_rms(
+    ax: Axes, frames: Mapping[str, Any], column: str, predicted: Mapping[str, Floats], what: str
+) -> None:
+    most = max(map(len, frames.values()))
+
+    def filled(values: Floats) -> Floats:
+        lacking = np.full((*values.shape[:-1], most - values.shape[-1]), np.nan)
+        return np.append(values, lacking, axis=-1)
+
+    rms = {name: filled(np.sqrt(frame[column].to_numpy(float))) for name, frame in frames.items()}
+    theory = {name: filled(curve) for name, curve in predicted.items()}
+    x = np.arange(1, most + 1)
+    plot_curves(x, rms, theory, ax, xlabel="layer", ylabel=f"rms of {what}", log="y")
 
 
-def _draw_rms(ax: Axes, squares: Any, number: int) -> Floats:
-    rms = np.sqrt(squares.to_numpy(float))
-    draw_points(ax, np.arange(1, len(rms) + 1), rms, number)
-    return np.asarray(rms)
+def _signal(theory: MeanField, depth: int, after: bool) -> Floats:
+    """The line and, for a width, the ends of its band."""
+    band = [] if theory.width is None else [theory.q_low, theory.q_high]
+    q = np.array([theory.q, *band])[:, :depth]
+    return np.asarray(np.sqrt(theory.after_activation(q) if after else q))
 
 
-def _from_to(label: str, values: Floats) -> str:
-    return f"{label} measured from {short(values[0])} to {short(values[-1])}".strip()
-
-
-def _draw_prediction(ax: Axes, rms: Floats, theory: MeanField, after: bool, number: int) -> str:
-    depth = min(len(rms), theory.depth)
-    x = np.arange(1, depth + 1)
-
-    def size(q: Floats) -> Floats:
-        return np.asarray(np.sqrt(theory.after_activation(q) if after else q)[:depth])
-
-    draw_line(ax, x, size(theory.q), number)
-    words = f", {short(size(theory.q)[-1])} predicted"
-    if theory.width is None:
-        return words
-    low, high = size(theory.q_low), size(theory.q_high)
-    draw_band(ax, x, low, high, number)
-    inside = int(np.sum((low <= rms[:depth]) & (rms[:depth] <= high)))
-    return f"{words}, inside the band at {inside} of {depth} layers"
-
-
-def _draw_gradients(ax: Axes, cases: Sequence[_Case], after: bool) -> None:
-    words, ends = [], []
-    ax.set(ylabel="rms of gradients", yscale="log")
-    for number, (label, frame, theory) in enumerate(cases):
-        rms = _draw_rms(ax, frame["grad_mean_square"], number)
-        words.append(_from_to(label, rms))
-        ends.append((label, rms[-1], number))
-        if theory and not after:
-            # from the last layer back, each layer multiplies the mean square by its own χ
-            back = np.append(np.cumprod(theory.chi[: len(rms) - 1][::-1])[::-1], 1.0)
-            line = rms[-1] * np.sqrt(back)
-            draw_line(ax, np.arange(1, len(rms) + 1), line, number)
-            words[-1] += f", {short(line[0])} predicted for layer 1"
-    name_at_end(ax, ends)
-    describe(ax, f"Root mean square of the gradients by layer. {'; '.join(words)}.")
+def _gradient(theory: MeanField, frame: pd.DataFrame) -> Floats:
+    """From the last layer back, each layer multiplies the mean square by its own χ."""
+    back = np.append(np.cumprod(theory.chi[: len(frame) - 1][::-1])[::-1], 1.0)
+    return np.asarray(np.sqrt(frame["grad_mean_square"].iloc[-1] * back))
 
 
 @styled

@@ -80,8 +80,9 @@ def test_the_caption_counts_the_layers_inside_the_band():
     q = trace.to_frame().filter(regex="^layer", axis=0)["mean_square"].to_numpy()
     inside = ((field.q_low <= q) & (q <= field.q_high)).sum()
     words = di.caption(di.plot_signals(trace, field))
-    assert f"inside the band at {inside} of {DEPTH} layers" in words
-    assert f"to {q[-1] ** 0.5:.3g}, {field.q[-1] ** 0.5:.3g} predicted" in words
+    assert f"inside the band at {inside} of {DEPTH} points" in words
+    assert f"from {q[0] ** 0.5:.3g} to {q[-1] ** 0.5:.3g}" in words
+    assert f"predicted from {field.q[0] ** 0.5:.3g} to {field.q[-1] ** 0.5:.3g}" in words
 
 
 def test_a_net_outside_the_band_is_counted_outside():
@@ -97,7 +98,7 @@ def test_several_traces_share_the_axes():
     assert len(lines(figure.axes[0], "measured")) == len(lines(figure.axes[0], "predicted")) == 2
     key = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert key == ["measured", "95 % of nets", "predicted"]
-    assert "b measured from" in di.caption(figure)
+    assert "; b from" in di.caption(figure)
 
 
 def test_unknown_labels_of_the_theory_are_named():
