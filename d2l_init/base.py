@@ -67,7 +67,7 @@ class Drawn(mx.init.Initializer):
         except ValueError as error:
             raise ValueError(f"parameter {str(name)!r}: {error}") from None
         array = arr.as_nd_ndarray()
-        if array.context.device_type.startswith("cpu") and array.stype == "default":
+        if array.ctx.device_type.startswith("cpu") and array.stype == "default":
             self._write(fill, str(name), array)
         else:
             array[:] = mx.nd.array(self.sample(arr.shape, arr.dtype), mx.cpu(), arr.dtype)
@@ -113,7 +113,7 @@ def _fresh_seeds(array: Any) -> list[int]:
 def memory(array: Any) -> NDArray[Any]:
     """The values of an array: on the CPU its own memory, in which the last operation has ended."""
     array.wait_to_read()
-    if array.context.device_type == "gpu" or array.stype != "default" or not array.size:
+    if array.ctx.device_type == "gpu" or array.stype != "default" or not array.size:
         return np.asarray(array.asnumpy())
     pointer = c_void_p()
     check_call(mx.base._LIB.MXNDArrayGetData(array.handle, byref(pointer)))

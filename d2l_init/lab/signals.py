@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from fast_histogram import histogram1d
+
+from ..counting import histogram as evenly, tally
 
 Array = np.ndarray[Any, Any]
 Counted = tuple[Array, Array]
@@ -122,15 +123,12 @@ def _sums(arrays: Sequence[Array], shift: float) -> tuple[float, float]:
 
 
 def histogram(values: Array, bins: int | Array) -> Counted:
-    """``numpy.histogram`` of the finite values; with a number of bins, edges hold to rounding."""
+    """``numpy.histogram`` of the finite values."""
     if not isinstance(bins, int):
         return np.histogram(values[np.isfinite(values)].astype(float), bins)
-    if not isfinite(float(values.max(initial=0)) - float(values.min(initial=0))):
-        values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    seen = tally(values)
+    low, high = (seen.low, seen.high) if seen.finite else (0.0, 1.0)
     if high - low < bins * np.finfo(float).tiny:  # (nearly) one value
         reach = max(0.5, 1e-9 * abs(high))
         low, high = low - reach, high + reach
-    counts = histogram1d(values, bins, (low, high)).astype(int)
-    counts[-1] += np.count_nonzero(values == high)  # its last bin is open
-    return counts, np.linspace(low, high, bins + 1)
+    return evenly(values, [low, high], bins)

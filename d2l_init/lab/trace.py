@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from ctypes import byref, c_char, c_void_p
 from functools import partial
-from math import inf, nan, prod
+from math import inf, nan
 from operator import methodcaller
 from typing import Any
 
@@ -17,6 +16,7 @@ from mxnet.ndarray import NDArray
 from numpy.typing import ArrayLike
 
 from ..arguments import whole
+from ..base import memory
 from ..threads import one_blas_thread
 from .signals import Array, Histogram, Trace as Trace, histogram, moments, statistics
 
@@ -109,7 +109,7 @@ class _Call:
         return array is self.output and self.block in children and not self.block.params.keys()
 
     def measure(self, bins: Any) -> None:
-        values = _values(self.output)
+        values = memory(self.output)
         self.numbers = statistics(values, self.axis, self.activation)
         if bins is not None:
             self.histogram = Histogram(histogram(values, bins))
@@ -201,25 +201,13 @@ def _attach_gradients(arrays: Sequence[Any]) -> None:
 
 
 def _gradient(array: Any) -> Array:
-    return _values(array.grad) if array._fresh_grad else np.zeros(array.shape)
-
-
-def _values(array: Any) -> Array:
-    """The values of an array, not copied where that can be helped: they hold while it does."""
-    kind, shape = np.dtype(array.dtype), array.shape
-    size = prod(shape) * kind.itemsize
-    if array.ctx.device_type != "cpu" or array.stype != "default" or not size:
-        return np.asarray(array.asnumpy())
-    array.wait_to_read()
-    pointer = c_void_p()
-    mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, byref(pointer)))
-    return np.frombuffer((c_char * size).from_address(pointer.value or 0), kind).reshape(shape)
+    return memory(array.grad) if array._fresh_grad else np.zeros(array.shape)
 
 
 def _weight_spreads(block: Any, ctx: Any) -> dict[str, float]:
     weights = [weight for weight in (p.data(ctx) for p in block.params.values()) if weight.ndim > 1]
     gradients = [_gradient(weight) for weight in weights if weight.grad is not None]
-    spread = moments(*map(_values, weights))[1]
+    spread = moments(*map(memory, weights))[1]
     grad_spread = moments(*gradients)[1] if len(gradients) == len(weights) else nan
     ratio = grad_spread / spread if spread else nan if grad_spread == 0 else grad_spread * inf
     return {"weight_std": spread, "weight_grad_std": grad_spread, "update_ratio": ratio}
