@@ -69,7 +69,7 @@ def test_draws_are_the_same_for_1_2_and_4_threads_and_on_one_core():
 
 
 def test_draws_are_the_same_without_numpys_simd():
-    """But for the last bits of float64 draws from a distribution of scipy, whose logarithm it is."""
+    """But for the last bits of float64 draws from scipy's distributions, which use logarithms."""
     assert without_simd()["NPY_DISABLE_CPU_FEATURES"]
     plain, scalar = lines(), lines(**without_simd())
     differ = [one for one, other in zip(plain, scalar, strict=True) if one != other]
