@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -33,7 +34,7 @@ class PlainDraw:
         if not isinstance(self.plain, list):
             return self.plain
         if isinstance(self.plain[0], str):
-            return getattr(scipy.stats, self.plain[0])(**self.plain[1])
+            return _frozen(self.plain[0], tuple(self.plain[1].items()))
         return scipy.stats.uniform(self.plain[0], self.plain[1] - self.plain[0])
 
     @property
@@ -46,6 +47,11 @@ class PlainDraw:
         frozen = self.distribution
         # never 0 or 1, where an unbounded law would answer infinity
         return lambda u: frozen.ppf(np.clip(u, 2.0**-54, 1 - 2.0**-53))
+
+
+@lru_cache  # to freeze one takes longer than to draw a small parameter
+def _frozen(name: str, arguments: tuple[tuple[str, float], ...]) -> Any:
+    return getattr(scipy.stats, name)(**dict(arguments))
 
 
 def plain_draw(draw: Any) -> PlainDraw:

@@ -1,9 +1,8 @@
-"""Training many nets: Gluon's loop, and for plain nets the same in NumPy, which is faster."""
+"""Training many nets: Gluon's loop, and for stacks of plain nets the same in NumPy, faster."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import chain, pairwise
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import mxnet as mx
@@ -13,20 +12,13 @@ from mxnet.gluon import nn
 from numpy.typing import NDArray
 
 from ..arguments import number, one_of, whole
-from ..threads import one_blas_thread, side_by_side
+from ..threads import cores, one_blas_thread, side_by_side
 
 Array = NDArray[Any]
+_Layer = tuple[Any, str | None]  # a Dense block and its activation
 
-# As many parameters in an update and examples in a pass as caches and memories hold.
-_PIECE, _EXAMPLES = 2**14, 256
-# MXNet's operators take their settings in single precision, and so do ours.
-_BETA1, _BETA2, _EPSILON, _ONE = map(np.float32, (0.9, 0.999, 1e-8, 1))
-# The blocks that NumPy knows; an activation in place, and its slope from its own value.
-_PLAIN = (nn.Sequential, nn.HybridSequential, nn.Dense, nn.Activation)
-_ACTIVATIONS: dict[str | None, Any] = {
-    "relu": (lambda z: np.maximum(z, 0, out=z), lambda h: h > 0),
-    "tanh": (lambda z: np.tanh(z, out=z), lambda h: 1 - h * h),
-}
+_TOGETHER = 4  # nets in a product: enough to keep Python out of the way, few enough for the cache
+_EXAMPLES = 512  # examples in a pass that needs no gradient
 
 
 def train(
@@ -60,18 +52,19 @@ def train(
     Raises ValueError for arguments out of range, and nets that don't fit X or are on two contexts.
     Source: the update rules of MXNet's ``optimizer.SGD`` and ``optimizer.Adam``.
     """
-    settings = {"learning_rate": number("lr", lr, positive=True)}
-    known = {"sgd": {"momentum": number("momentum", momentum)}, "adam": {}}
-    settings |= known[one_of("optimizer", optimizer, known)]
+    lr, momentum = number("lr", lr, positive=True), number("momentum", momentum)
+    rates = {"sgd": {"learning_rate": lr, "momentum": momentum}, "adam": {"learning_rate": lr}}
+    rule = one_of("optimizer", optimizer, rates), rates[optimizer]
     X, y = _examples(nets, X, y)
     batches = _batches(len(X), whole("steps", steps, 1), whole("batch_size", batch_size, 1), seed)
-    users = Counter(chain(*(net.collect_params().values() for net in nets)))
-    plain = [k for k, net in enumerate(nets) if X.ndim == 2 and _is_plain(net, users)]
-    arguments = X, y, batches, optimizer, settings
+    losses: dict[int, Array] = {}
     with one_blas_thread():  # these products are too small to share
-        found = side_by_side(lambda k: _by_numpy(nets[k], *arguments), plain)
-    losses = dict(zip(plain, found, strict=True))
-    losses |= {k: _by_gluon(net, *arguments) for k, net in enumerate(nets) if k not in losses}
+        stacks = _stacks(nets, X)
+        found = side_by_side(lambda stack: stack.train(X, y, batches, *rule), stacks)
+    for stack, rows in zip(stacks, found, strict=True):
+        losses |= dict(zip(stack.places, rows, strict=True))
+    rest = (k for k in range(len(nets)) if k not in losses)
+    losses |= {k: _by_gluon(nets[k], X, y, batches, *rule) for k in rest}
     return np.stack([losses[k] for k in range(len(nets))])
 
 
@@ -86,7 +79,15 @@ def accuracy(nets: Sequence[Any], X: Any, y: Any) -> Array:
     array([0.75])
     """
     X, y = _examples(nets, X, y)
-    return np.array([(_scores(net, X).argmax(-1) == y).mean() for net in nets])
+    right: dict[int, float] = {}
+    with one_blas_thread(), np.errstate(all="ignore"):  # nets that have diverged
+        stacks = _stacks(nets, X)
+        found = side_by_side(lambda stack: stack.forward(X)[-1].argmax(2) == y, stacks)
+    for stack, hits in zip(stacks, found, strict=True):
+        right |= dict(zip(stack.places, hits.mean(1), strict=True))
+    rest = (k for k in range(len(nets)) if k not in right)
+    right |= {k: (_scores(nets[k], X).argmax(-1) == y).mean() for k in rest}
+    return np.array([right[k] for k in range(len(nets))])
 
 
 def _examples(nets: Sequence[Any], X: Any, y: Any) -> tuple[Array, Array]:
@@ -102,11 +103,10 @@ def _examples(nets: Sequence[Any], X: Any, y: Any) -> tuple[Array, Array]:
 
 
 def _scores(net: Any, X: Array) -> Array:
-    to_mxnet = _converter(net)
     parts = (X[k : k + _EXAMPLES] for k in range(0, max(1, len(X)), _EXAMPLES))
     try:
         with autograd.pause():
-            return np.concatenate([net(to_mxnet(part)).asnumpy() for part in parts])
+            return np.concatenate([net(_array(net, part)).asnumpy() for part in parts])
     except mx.MXNetError as error:
         shape = X.shape[1:]
         raise ValueError(
@@ -114,13 +114,13 @@ def _scores(net: Any, X: Array) -> Array:
         ) from error
 
 
-def _converter(net: Any) -> Callable[..., Any]:
-    """From NumPy's arrays to those of the net's context and dtype."""
+def _array(net: Any, values: Array, **dtype: Any) -> Any:
+    """An array on the net's context and of its dtype."""
     first = next(iter(net.collect_params().values()), None)
     if first is None or len(first.list_ctx()) > 1:
         raise ValueError(f"nets must have parameters, each on one context, got {net}")
     array = mx.np.array if mx.util.is_np_array() else mx.nd.array
-    return partial(array, ctx=first.list_ctx()[0], dtype=first.dtype)
+    return array(values, ctx=first.list_ctx()[0], **{"dtype": first.dtype, **dtype})
 
 
 def _batches(examples: int, steps: int, batch_size: int, seed: int) -> Array:
@@ -131,119 +131,150 @@ def _batches(examples: int, steps: int, batch_size: int, seed: int) -> Array:
     return np.asarray(np.concatenate(epochs)[:size].reshape(steps, batch_size))
 
 
-def _by_gluon(net: Any, X: Array, y: Array, batches: Array, optimizer: str, settings: Any) -> Array:
+def _by_gluon(net: Any, X: Array, y: Array, batches: Array, optimizer: str, rates: Any) -> Array:
     """The losses of a net trained as anybody would: the rule."""
-    trainer = gluon.Trainer(net.collect_params(), optimizer, settings, kvstore=None)
-    loss, losses, to_mxnet = gluon.loss.SoftmaxCrossEntropyLoss(), [], _converter(net)
+    trainer = gluon.Trainer(net.collect_params(), optimizer, rates, kvstore=None)
+    loss, losses = gluon.loss.SoftmaxCrossEntropyLoss(), []
     for rows in batches:
         with autograd.record():
-            value = loss(net(to_mxnet(X[rows])), to_mxnet(y[rows], dtype="int32")).mean()
+            value = loss(net(_array(net, X[rows])), _array(net, y[rows], dtype="int32")).mean()
         value.backward()
         trainer.step(1, ignore_stale_grad=True)  # of layers that the net doesn't use
         losses.append(value.asnumpy().ravel())
     return np.concatenate(losses)
 
 
-def _blocks(block: Any) -> list[Any]:
-    return [block, *chain(*map(_blocks, block._children.values()))]
-
-
-def _is_plain(net: Any, users: Counter[Any]) -> bool:
-    """Whether NumPy knows all blocks, and their parameters are as they were born and unshared."""
-    blocks, parameters = _blocks(net), _parameters(net)
-    acts = [getattr(block, "_act_type", "") for block in blocks if type(block) in _PLAIN[2:]]
-    follows = ("", "relu"), ("", "tanh")  # an activation follows a Dense block
-    return (
-        not any(type(b) not in _PLAIN or b._forward_hooks or b._forward_pre_hooks for b in blocks)
-        and all(not act or (last, act) in follows for last, act in pairwise(["start", *acts]))
-        and all(users[p] == parameters.count(p) == 1 for p in parameters)
-        and {(type(p), p.grad_req, p.lr_mult) for p in parameters}
-        == {(gluon.Parameter, "write", 1)}
-        and {np.dtype(p.dtype).char for p in parameters} <= {"f", "d"}
-    )
-
-
-def _parameters(net: Any) -> list[Any]:
-    return [p for block in _blocks(net) for p in block._reg_params.values()]
-
-
-def _by_numpy(net: Any, X: Array, y: Array, batches: Array, optimizer: str, settings: Any) -> Array:
-    """The same of a plain net; its parameters are views into one array, and so the gradients."""
-    values = np.concatenate([p.data().asnumpy().ravel() for p in _parameters(net)])
-    arrays = values, *np.zeros((3, *values.shape), values.dtype)  # gradient, optimizer's state
-    pieces = list(zip(*(np.array_split(a, values.size // _PIECE + 1) for a in arrays), strict=True))
-    w, dw = (_views(a, _parameters(net)) for a in arrays[:2])
-    steps = [block for block in _blocks(net) if type(block) in _PLAIN[2:]]
-    acts = [getattr(block, "_act_type", None) for block in [*steps[1:], None]]
-    layers = [
-        (w[block.weight], w.get(block.bias), dw[block.weight], dw.get(block.bias), act)
-        for block, act in zip(steps, acts, strict=True)
-        if type(block) is nn.Dense
+def _stacks(nets: Sequence[Any], X: Array) -> list["_Stack"]:
+    """The plain nets, those of one shape together, shared evenly between the threads."""
+    users = Counter(chain(*(net.collect_params().values() for net in nets)))
+    alike: dict[Any, dict[int, list[_Layer]]] = {}
+    for k, net in enumerate(nets):
+        if X.ndim == 2 and (layers := _layers(net, users)):
+            shape = tuple((d.weight.shape, d.bias is None, act) for d, act in layers)
+            alike.setdefault((shape, np.dtype(layers[0][0].weight.dtype)), {})[k] = layers
+    return [
+        _Stack({int(k): same[k] for k in some})
+        for same in alike.values()
+        for some in np.array_split(
+            list(same), max(min(cores(), len(same)), -(-len(same) // _TOGETHER))
+        )
     ]
-    X, losses = X.astype(values.dtype), np.empty(len(batches), values.dtype)
-    with np.errstate(all="ignore"):  # a net that diverges says so by its losses
-        for step, rows in enumerate(batches):
-            losses[step] = _pass(layers, X[rows], y[rows])
-            for piece in pieces:
-                _UPDATES[optimizer](step + 1, *piece, **settings)
-    for parameter, value in w.items():
-        parameter.set_data(value)
-    return losses
 
 
-def _views(flat: Array, parameters: list[Any]) -> dict[Any, Array]:
-    parts = np.split(flat, np.cumsum([p.data().size for p in parameters])[:-1])
-    return {p: part.reshape(p.shape) for p, part in zip(parameters, parts, strict=True)}
+def _layers(net: Any, users: Counter[Any]) -> list[_Layer]:
+    """The Dense blocks of a plain net, each with its activation; none of another net."""
+    layers: list[_Layer] = []
+    for block in _leaves(net):
+        if type(block) is nn.Dense:
+            layers.append((block, block.act and block.act._act_type))
+        elif type(block) is nn.Activation and layers and not layers[-1][1]:
+            layers[-1] = layers[-1][0], block._act_type
+        else:
+            return []
+    owned = [p for dense, _ in layers for p in dense.params.values()]
+    about = {(users[p], owned.count(p), type(p), p.grad_req, p.lr_mult) for p in owned}
+    as_born = about == {(1, 1, gluon.Parameter, "write", 1.0)}
+    one_kind = {np.dtype(p.dtype).char for p in owned} in ({"f"}, {"d"})
+    known = {act for _, act in layers} <= {None, "relu", "tanh"}
+    return layers if as_born and one_kind and known else []
 
 
-def _pass(layers: list[Any], x: Array, y: Array) -> Any:
-    """Forward and back: the loss of the batch, and each parameter's slope in its place."""
-    signals = [x]
-    for weight, bias, _, _, act in layers:
-        signals.append(signals[-1].dot(weight.T))
-        if bias is not None:
-            signals[-1] += bias
-        if act:
-            _ACTIVATIONS[act][0](signals[-1])
-    loss, gradient = _cross_entropy(signals[-1], y)
-    for weight, _, slope, bias_slope, act in reversed(layers):
-        out = signals.pop()
-        if act:
-            gradient *= _ACTIVATIONS[act][1](out)
-        np.dot(gradient.T, signals[-1], out=slope)
-        if bias_slope is not None:
-            np.add.reduce(gradient, 0, out=bias_slope)
-        if len(signals) > 1:
-            gradient = gradient.dot(weight)
-    return loss
+def _leaves(block: Any) -> Iterator[Any]:
+    """Blocks inside containers that only chain them; a subclass or a hook may do anything."""
+    touched = block._forward_hooks or block._forward_pre_hooks or "forward" in vars(block)
+    if type(block) in (nn.Sequential, nn.HybridSequential) and not touched:
+        yield from chain(*map(_leaves, block._children.values()))
+    else:
+        yield None if touched else block
 
 
-def _cross_entropy(logits: Array, y: Array) -> tuple[Any, Array]:
-    """Mean over the batch, and its slope."""
-    targets = np.eye(logits.shape[1], dtype=logits.dtype)[y]
-    z = logits - logits.max(1, keepdims=True)
+class _Stack:
+    """Plain nets of one shape in NumPy: parameters are views into one array, slopes too."""
+
+    def __init__(self, nets: dict[int, list[_Layer]]) -> None:
+        self.places, stack = list(nets), list(nets.values())
+        self.acts = [act for _, act in stack[0]]
+        self.owners = {
+            (k, name): [getattr(dense, name) for dense, _ in same]
+            for k, same in enumerate(zip(*stack, strict=True))
+            for name in same[0][0]._reg_params
+        }
+        like = {key: np.stack([p.data().asnumpy() for p in o]) for key, o in self.owners.items()}
+        self.flat = np.concatenate([one.ravel() for one in like.values()])
+        self.slope = np.zeros_like(self.flat)
+        self.w, self.g = _views(self.flat, like), _views(self.slope, like)
+
+    def train(self, X: Array, y: Array, batches: Array, optimizer: str, rates: Any) -> Array:
+        """What Gluon's loop gives for each net, shape (nets, steps)."""
+        X, losses = X.astype(self.flat.dtype), []
+        state = np.zeros((2, self.flat.size), self.flat.dtype)
+        with np.errstate(all="ignore"):  # a net that diverges says so by its losses
+            for step, rows in enumerate(batches, 1):
+                signals = self.forward(X[rows])
+                loss, back = _cross_entropy(signals[-1], y[rows])
+                self.backward(signals, back)
+                _UPDATES[optimizer](step, self.flat, self.slope, *state, **rates)
+                losses.append(loss)
+        for key, same in self.owners.items():
+            for parameter, value in zip(same, self.w[key], strict=True):
+                parameter.set_data(value)
+        return np.stack(losses, axis=1)
+
+    def forward(self, x: Array) -> list[Array]:
+        """The inputs and what each layer makes of them, shape (nets, examples, units)."""
+        signals = [x.astype(self.flat.dtype, copy=False)]
+        for k, act in enumerate(self.acts):
+            z = np.matmul(signals[-1], self.w[k, "weight"].swapaxes(1, 2))
+            if (k, "bias") in self.w:
+                z += self.w[k, "bias"][:, None]
+            signals.append(np.tanh(z, z) if act == "tanh" else np.maximum(z, 0, z) if act else z)
+        return signals
+
+    def backward(self, signals: list[Array], back: Array) -> None:
+        """The slopes of the parameters, from that of the last signal."""
+        for k, act in reversed(list(enumerate(self.acts))):
+            if act:
+                h = signals[k + 1]
+                back *= 1 - h * h if act == "tanh" else h > 0
+            np.matmul(back.swapaxes(1, 2), signals[k], out=self.g[k, "weight"])
+            if (k, "bias") in self.g:
+                np.sum(back, 1, out=self.g[k, "bias"])
+            if k:
+                back = np.matmul(back, self.w[k, "weight"])
+
+
+def _views(flat: Array, like: dict[Any, Array]) -> dict[Any, Array]:
+    parts = np.split(flat, np.cumsum([one.size for one in like.values()])[:-1])
+    return {key: part.reshape(like[key].shape) for key, part in zip(like, parts, strict=True)}
+
+
+def _cross_entropy(logits: Array, y: Array) -> tuple[Array, Array]:
+    """Mean over the batch for each net, and its slope."""
+    targets = np.eye(logits.shape[2], dtype=logits.dtype)[y]
+    z = logits - logits.max(2, keepdims=True)
     p = np.exp(z)
-    total = p.sum(1, keepdims=True)
-    losses = np.log(total[:, 0]) - (z * targets).sum(1)
-    return losses.mean(), (p / total - targets) / len(y)
+    total = p.sum(2, keepdims=True)
+    losses = np.log(total[..., 0]) - (z * targets).sum(2)
+    return losses.mean(1), (p / total - targets) / len(y)
 
 
-def _sgd(
-    _: int, w: Array, g: Array, v: Array, __: Array, learning_rate: float, momentum: float
-) -> None:
-    v *= np.float32(momentum)
-    g *= np.float32(learning_rate)
-    v -= g
+# MXNet's operators take their settings in single precision, and so do these.
+
+
+def _sgd(_: int, w: Array, g: Array, v: Array, __: Array, **rates: float) -> None:
+    v *= np.float32(rates["momentum"])
+    v -= np.multiply(g, np.float32(rates["learning_rate"]), g)
     w += v
 
 
-def _adam(step: int, w: Array, g: Array, m: Array, v: Array, learning_rate: float) -> None:
-    m *= _BETA1
-    m += (_ONE - _BETA1) * g
-    v *= _BETA2
-    v += (_ONE - _BETA2) * g * g
+def _adam(step: int, w: Array, g: Array, m: Array, v: Array, *, learning_rate: float) -> None:
+    beta1, beta2, one = map(np.float32, (0.9, 0.999, 1))
+    m *= beta1
+    m += (one - beta1) * g
+    v *= beta2
+    v += (one - beta2) * g * g
     rate = np.float32(learning_rate * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step))
-    w -= rate * m / (np.sqrt(v) + _EPSILON)
+    w -= rate * m / (np.sqrt(v) + np.float32(1e-8))
 
 
-_UPDATES: dict[str, Callable[..., None]] = {"sgd": _sgd, "adam": _adam}
+_UPDATES: dict[str, Any] = {"sgd": _sgd, "adam": _adam}
