@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
+from typing import ClassVar
 from unittest import mock
 
 import pytest
@@ -51,10 +52,12 @@ def numpy_semantics_now():
 class TwoThreads:
     """nbval's kernels compute with two threads, whatever the machine; test_rounds has one."""
 
+    # passive: two threads that spin while they wait take both cores from the other worker
+    THREADS: ClassVar = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item):
-        threads = {"OMP_NUM_THREADS": "2"} if item.path.suffix == ".ipynb" else {}
-        with mock.patch.dict(os.environ, threads):
+        with mock.patch.dict(os.environ, self.THREADS if item.path.suffix == ".ipynb" else {}):
             return (yield)
 
 
