@@ -215,7 +215,7 @@ def plot_curves(
 
     A prediction has the colour of the measurement of the same name. Of shape (3, points) it is a
     line and the two ends of its band, which holds 95 of 100 measurements; a number is a grey guide
-    line, and ``vlines`` holds upright ones. A measured curve of shape (runs, points) is drawn as
+    line, and ``vlines`` holds vertical ones. A measured curve of shape (runs, points) is drawn as
     its median, with a pale band from the smallest to the largest run. Without predicted curves more
     than 25 points are drawn as a line. ``log`` names the logarithmic axes (``""``, ``"x"``, ``"y"``
     or ``"xy"``). The caption tells each measured curve's ``summary``: its ``"course"``, or the

@@ -127,7 +127,7 @@ def plot_weights(net: Any, init: Any = None) -> Figure:
     Gluon forgets what ``net.initialize(init)`` drew with, so pass ``init``: an initializer, a
     registered name, or a mapping from a pattern (as in ``net.collect_params(pattern)``) to one.
     Parameters that have an initializer of their own, as biases do, are known without. Those of a
-    few values only, as zero biases, are told in words.
+    few values only, as zero biases, are given in words.
 
     Raises ValueError for a net without parameters, or with one that has no values yet.
     """
