@@ -1,10 +1,4 @@
-"""Singular values through depth: how a product of many layers stretches a signal.
-
-The product of fifty Gaussian matrices has singular values over some 64 decades. Multiplied out in
-float64, all below 1e-16 of the largest drown in rounding; :func:`log_singular_values` never
-multiplies it out. :func:`jacobian` gives the matrix that a net, or one of its blocks, is near one
-input.
-"""
+"""Singular values through depth: how a product of many layers stretches a signal."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lapack
 
-from ..laws import Floats
+from ..quadrature import Floats
 
 
 def log_singular_values(matrices: Iterable[ArrayLike]) -> Floats:
@@ -27,10 +21,12 @@ def log_singular_values(matrices: Iterable[ArrayLike]) -> Floats:
     >>> (log_singular_values([shrink] * 50) / np.log(10)).round(6).tolist()
     [0.0, -150.0]
 
-    Each factor counts to rounding, 1e-16 of each of its columns; the product may span 300 decades.
-    Sources: QR accumulation, Benettin et al. 1980; the Jacobi SVD that keeps small values, Drmač
-    & Veselić 2008. Raises ValueError for an empty list, a matrix that is not square, of another
-    size than the first or not finite, and for a product that spans more than 300 decades.
+    Each factor counts to rounding, 1e-16 of each of its columns. Multiplied out in float64, what is
+    below 1e-16 of the largest would drown; here a QR step a factor (Benettin et al. 1980) and a
+    Jacobi SVD that keeps small values (Drmač & Veselić 2008) follow it over 300 decades.
+
+    Raises ValueError for an empty list, a matrix that is not square, of another size than the first
+    or not finite, and for a product that spans more than 300 decades.
     """
     squares = _squares(matrices)
     # the product so far is q · diag(exp(scale)) · rows, where no entry of rows is over 1
@@ -47,17 +43,20 @@ def log_singular_values(matrices: Iterable[ArrayLike]) -> Floats:
 
 def _squares(matrices: Iterable[ArrayLike]) -> list[Floats]:
     squares = [np.asarray(matrix, dtype=float) for matrix in matrices]
+    shapes = [matrix.shape for matrix in squares]
     if not squares:
         raise ValueError("matrices must hold at least one matrix, got none")
-    size = squares[0].shape[0] if squares[0].ndim else 0
-    for place, matrix in enumerate(squares):
-        if matrix.shape != (size, size) or not size:
-            raise ValueError(
-                "matrices must be square and of one size, "
-                f"got shape {matrix.shape} at place {place}, {squares[0].shape} at place 0"
-            )
-        if not np.isfinite(matrix).all():
-            raise ValueError(f"matrices must be finite, got inf or nan at place {place}")
+    if (
+        len(set(shapes)) > 1
+        or len(shapes[0]) != 2
+        or shapes[0][0] != shapes[0][1]
+        or not shapes[0][0]
+    ):
+        raise ValueError(
+            f"matrices must be square and of one size, got shapes {sorted(set(shapes))}"
+        )
+    if not all(np.isfinite(matrix).all() for matrix in squares):
+        raise ValueError("matrices must be finite, got inf or nan")
     return squares
 
 
@@ -91,8 +90,8 @@ def jacobian(net: Any, x: Any) -> NDArray[Any]:
     """The derivative of a net's outputs by its inputs at one example, shape (outputs, inputs).
 
     ``x`` is a batch of one example, shape (1, ...); outputs and inputs are flattened, and the
-    dtype is that of the net's parameters. One backward pass through a batch of as many copies as
-    there are outputs, in predict mode; no gradient of the net or of ``x`` is touched.
+    dtype is that of the net's parameters. One backward pass through as many copies as there are
+    outputs, in predict mode; no gradient of the net or of ``x`` is touched.
 
     >>> layer = mx.gluon.nn.Dense(2, in_units=3)
     >>> layer.initialize()
@@ -102,27 +101,23 @@ def jacobian(net: Any, x: Any) -> NDArray[Any]:
     Raises ValueError for more or fewer than one example and for a net whose output is not one
     array with one row an example.
     """
-    if x.ndim < 2 or x.shape[0] != 1:
-        raise ValueError(f"x must be a batch of one example, shape (1, ...), got shape {x.shape}")
+    shape = x.shape if isinstance(x, mx.nd.NDArray) else type(x).__name__
+    if not isinstance(shape, tuple) or len(shape) < 2 or shape[0] != 1:
+        raise ValueError(f"x must be an MXNet array of one example, shape (1, ...), got {shape}")
+    array_module, native = (
+        (mx.np, x.as_np_ndarray) if mx.util.is_np_array() else (mx.nd, x.as_nd_ndarray)
+    )
+    x = native()
     with mx.autograd.pause():
-        size = _one_row(net(_fitting(net, x)), 1).size  # also settles deferred shapes
-        copies = _fitting(net, x).repeat(size, axis=0)
+        x = x.astype(next((p.dtype for p in net.collect_params().values()), x.dtype))
+        size = _one_row(net(x), 1).size  # also settles deferred shapes
+        copies = x.repeat(size, axis=0)
         copies.attach_grad()
         with mx.autograd.record(train_mode=False):
             out = _one_row(net(copies), size).reshape((size, -1))
-        heads = _native(mx.nd.eye(size, dtype=out.dtype, ctx=out.ctx))
+        heads = array_module.eye(size, dtype=out.dtype, ctx=out.ctx)
         (slopes,) = mx.autograd.grad([out], [copies], [heads], train_mode=False)
     return np.asarray(slopes.asnumpy().reshape(size, -1))
-
-
-def _fitting(net: Any, x: Any) -> Any:
-    dtypes = [parameter.dtype for parameter in net.collect_params().values()]
-    return _native(x).astype(dtypes[0] if dtypes else x.dtype)
-
-
-def _native(x: Any) -> Any:
-    """The array as MXNet's blocks want it now: of mx.np after npx.set_np(), of mx.nd before."""
-    return x.as_np_ndarray() if mx.util.is_np_array() else x.as_nd_ndarray()
 
 
 def _one_row(out: Any, examples: int) -> Any:
