@@ -21,14 +21,18 @@ def log_singular_values(matrices: Iterable[ArrayLike]) -> Floats:
     >>> (log_singular_values([shrink] * 50) / np.log(10)).round(6).tolist()
     [0.0, -150.0]
 
-    Each factor counts to rounding, 1e-16 of each of its columns. Multiplied out in float64, what is
-    below 1e-16 of the largest would drown; here a QR step a factor (Benettin et al. 1980) and a
-    Jacobi SVD that keeps small values (Drmač & Veselić 2008) follow it over 300 decades.
+    Multiplied out in float64, what is below 1e-16 of the largest would drown; a QR step a factor
+    (Benettin et al. 1980) and a Jacobi SVD (Drmač & Veselić 2008) follow it over 300 decades.
 
-    Raises ValueError for an empty list, a matrix that is not square, of another size than the first
-    or not finite, and for a product that spans more than 300 decades.
+    Raises ValueError for no matrix, one that is not square, finite and of the first one's size, and
+    for a product that spans more than 300 decades.
     """
-    squares = _squares(matrices)
+    squares = [np.asarray(matrix, dtype=float) for matrix in matrices]
+    shapes = sorted({matrix.shape for matrix in squares})
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0] != shapes[0][:1] * 2 or 0 in shapes[0]:
+        raise ValueError(f"matrices must be square and of one size, got shapes {shapes}")
+    if not np.isfinite(squares).all():
+        raise ValueError("matrices must be finite, got inf or nan")
     # the product so far is q · diag(exp(scale)) · rows, where no entry of rows is over 1
     q = rows = np.eye(len(squares[0]))
     scale = np.zeros(len(q))
@@ -39,25 +43,6 @@ def log_singular_values(matrices: Iterable[ArrayLike]) -> Floats:
         shift, rows = _split(left @ rows, np.zeros(len(q)))
         scale = scale + shift
     return _log_jacobi(rows, scale)
-
-
-def _squares(matrices: Iterable[ArrayLike]) -> list[Floats]:
-    squares = [np.asarray(matrix, dtype=float) for matrix in matrices]
-    shapes = [matrix.shape for matrix in squares]
-    if not squares:
-        raise ValueError("matrices must hold at least one matrix, got none")
-    if (
-        len(set(shapes)) > 1
-        or len(shapes[0]) != 2
-        or shapes[0][0] != shapes[0][1]
-        or not shapes[0][0]
-    ):
-        raise ValueError(
-            f"matrices must be square and of one size, got shapes {sorted(set(shapes))}"
-        )
-    if not all(np.isfinite(matrix).all() for matrix in squares):
-        raise ValueError("matrices must be finite, got inf or nan")
-    return squares
 
 
 def _split(matrix: Floats, scale: Floats) -> tuple[Floats, Floats]:
@@ -74,9 +59,8 @@ def _log_jacobi(rows: Floats, scale: Floats) -> Floats:
     logs, kept = np.full(len(scale), -np.inf), np.isfinite(scale)
     if not kept.any():
         return logs
-    top, low = scale[kept].max(), scale[kept].min()
-    if top - low > 300 * np.log(10):
-        decades = (top - low) / np.log(10)
+    top, decades = scale[kept].max(), np.ptp(scale[kept]) / np.log(10)
+    if decades > 300:
         raise ValueError(f"the product must span at most 300 decades, got {decades:.0f}")
     graded = np.exp(scale[kept] - top)[:, None] * rows[kept]
     # joba=2 is LAPACK's high relative accuracy for graded matrices; 3, 3: values only
@@ -98,31 +82,32 @@ def jacobian(net: Any, x: Any) -> NDArray[Any]:
     >>> bool((jacobian(layer, mx.nd.ones((1, 3))) == layer.weight.data().asnumpy()).all())
     True
 
-    Raises ValueError for more or fewer than one example and for a net whose output is not one
-    array with one row an example.
+    Raises ValueError for anything but one example and for a net whose output is not one array with
+    one row an example.
     """
-    shape = x.shape if isinstance(x, mx.nd.NDArray) else type(x).__name__
-    if not isinstance(shape, tuple) or len(shape) < 2 or shape[0] != 1:
-        raise ValueError(f"x must be an MXNet array of one example, shape (1, ...), got {shape}")
-    array_module, native = (
-        (mx.np, x.as_np_ndarray) if mx.util.is_np_array() else (mx.nd, x.as_nd_ndarray)
-    )
-    x = native()
+    got = x.shape if isinstance(x, mx.nd.NDArray) else type(x).__name__
+    if isinstance(got, str) or len(got) < 2 or got[0] != 1:
+        raise ValueError(f"x must be an MXNet batch of one example, shape (1, ...), got {got}")
     with mx.autograd.pause():
-        x = x.astype(next((p.dtype for p in net.collect_params().values()), x.dtype))
+        dtype = next((p.dtype for p in net.collect_params().values()), x.dtype)
+        x = _native(x).astype(dtype)
         size = _one_row(net(x), 1).size  # also settles deferred shapes
         copies = x.repeat(size, axis=0)
         copies.attach_grad()
         with mx.autograd.record(train_mode=False):
             out = _one_row(net(copies), size).reshape((size, -1))
-        heads = array_module.eye(size, dtype=out.dtype, ctx=out.ctx)
+        heads = _native(mx.nd.eye(size, dtype=out.dtype, ctx=out.ctx))
         (slopes,) = mx.autograd.grad([out], [copies], [heads], train_mode=False)
     return np.asarray(slopes.asnumpy().reshape(size, -1))
 
 
+def _native(x: Any) -> Any:
+    # blocks want mx.np's arrays after npx.set_np(), mx.nd's before
+    return x.as_np_ndarray() if mx.util.is_np_array() else x.as_nd_ndarray()
+
+
 def _one_row(out: Any, examples: int) -> Any:
-    shape = getattr(out, "shape", None)
-    if not shape or shape[0] != examples:
-        got = type(out).__name__ if shape is None else f"shape {shape}"
-        raise ValueError(f"net must return one array with a row for each example, got {got}")
+    got = out.shape if isinstance(out, mx.nd.NDArray) else type(out).__name__
+    if isinstance(got, str) or got[:1] != (examples,):
+        raise ValueError(f"net must return an array with a row for each example, got {got}")
     return out
