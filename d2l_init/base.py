@@ -73,8 +73,18 @@ class Drawn(mx.init.Initializer):
             array[:] = mx.nd.array(self.sample(arr.shape, arr.dtype), mx.cpu(), arr.dtype)
 
     def _write(self, fill: Fill, name: str, array: Any) -> None:
-        seeds = _fresh_seeds(array) if self.seed is None else _own_seeds(self.seed, name, array)
+        small = self.seed is None and 8 <= array.size <= 1024 and array.dtype == np.float32
+        if small:  # MXNet's draw into the array is the seed: one way to its engine and back
+            _internal._random_uniform(out=array)
+        else:  # wait for operations that still read the array
+            check_call(mx.base._LIB.MXNDArrayWaitToWrite(array.handle))
         out = memory(array)
+        if self.seed is not None:
+            words = sha256(f"{name} {out.shape}".encode()).digest()
+            seeds = [self.seed, int.from_bytes(words, "big")]
+        else:
+            words = out.tobytes() if small else _words_of_mxnet()
+            seeds = [int.from_bytes(words, "little")]
         if out.dtype != "float16":
             fill(out, seeds)
         else:
@@ -90,24 +100,9 @@ def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return kind
 
 
-def _own_seeds(seed: int, name: str, array: Any) -> list[int]:
-    # waits for operations that still read the array, as the draw of fresh seeds does otherwise
-    check_call(mx.base._LIB.MXNDArrayWaitToWrite(array.handle))
-    words = sha256(f"{name} {array.shape}".encode()).digest()
-    return [seed, int.from_bytes(words, "big")]
-
-
-def _fresh_seeds(array: Any) -> list[int]:
-    """Random numbers from MXNet, once no operation uses the array any more.
-
-    A small array takes them itself: one way to the engine and back in place of two.
-    """
-    if 8 <= array.size <= 1024 and array.dtype == np.float32:
-        _internal._random_uniform(out=array)
-        return [int.from_bytes(array.asnumpy().tobytes(), "little")]
-    check_call(mx.base._LIB.MXNDArrayWaitToWrite(array.handle))
+def _words_of_mxnet() -> bytes:
     words = mx.nd.random.randint(-(2**31), 2**31 - 1, shape=(4,), ctx=mx.cpu())
-    return [int(word) % 2**32 for word in words.asnumpy()]
+    return bytes(words.asnumpy().tobytes())
 
 
 def memory(array: Any) -> NDArray[Any]:

@@ -115,5 +115,12 @@ def _evenly(piece: Array, low: float, high: float, number: int) -> Floats:
     place = piece.astype(float)
     place -= low
     place *= number / (high - low)
-    index = np.minimum(place.astype(np.int32), number - 1)
-    return np.asarray(np.bincount(index, minlength=number), dtype=float)
+    index = place.astype(np.int32)  # number itself where the value is high
+    bins, half = number + 1, len(index) // 2 if number < 128 else 0
+    counts = np.bincount(index[2 * half :], minlength=bins).astype(float)
+    if half:  # two values at a time into a table of pairs: half as many counts to raise
+        pair = index[:half] * bins + index[half : 2 * half]
+        table = np.bincount(pair, minlength=bins * bins).reshape(bins, bins)
+        counts += table.sum(0) + table.sum(1)
+    counts[-2] += counts[-1]
+    return np.asarray(counts[:-1])

@@ -3,9 +3,9 @@
 An array is cut into chunks of fixed size. Each chunk has a random stream of its own (SFC64), and
 threads share the chunks, so that values don't depend on the number of cores. Between a random word
 and a value stand only integer operations and + − × ÷ √, which IEEE 754 rounds in one way: NumPy's
-log, exp and sin differ in their last bits from processor to processor. Matrix products do, too;
-:func:`haar` takes them in float64 and rounds once. float32 is made from 32-bit words, float64 from
-64-bit ones.
+log, exp and sin differ in their last bits from processor to processor. The exception is
+:func:`haar`: matrix products differ, too, and nothing else is fast. float32 is made from 32-bit
+words, float64 from 64-bit ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -208,22 +208,22 @@ def sparse(nonzero: int, std: float) -> Fill:
 _PANEL, _SLAB = 128, 256
 
 
-def haar(shape: Sequence[int], seeds: Sequence[int]) -> Array:
-    """A matrix whose shorter side is orthonormal, each one equally likely, in float64.
+def haar(shape: Sequence[int], seeds: Sequence[int], dtype: Any) -> Array:
+    """A matrix whose shorter side is orthonormal, each one equally likely, of this dtype.
 
     The product of Householder reflections that map Gaussian vectors of falling length to an axis
     (Stewart 1980), gathered by panels into I − V T Vᵀ (Schreiber & Van Loan 1989). Slabs of fixed
     size and one BLAS thread: the same sums for any number of threads.
     """
     rows, columns = min(shape), max(shape)
-    v = np.empty((columns, rows))
+    v = np.empty((columns, rows), dtype)
     entrywise(normal(0.0, 1.0))(v, seeds)
     v *= np.tri(columns, rows, dtype=bool)
     norm, first = np.sqrt((v * v).sum(0)), np.diagonal(v).copy()
     v /= first + np.copysign(norm, first)
     np.fill_diagonal(v, 1.0)
     scale = norm / (abs(first) + norm)  # half of vᵀv
-    q = np.zeros((rows, columns))
+    q = np.zeros((rows, columns), dtype)
     np.fill_diagonal(
         q, -np.copysign(1.0, first)
     )  # the sign rule that makes it Haar (Mezzadri 2007)

@@ -7,7 +7,8 @@ the same. Gluon counts names up for ever (``dense0``, next time ``dense2``), so 
 ``prefix``. One seed gives different laws the same random words: such draws are coupled, not
 independent of each other.
 
-Values are the same on any number of cores (see :mod:`d2l_init.filling`). float16 is float32's draw,
+Values are the same on any number of cores, and but for the last bits of orthogonal ones on any
+processor (see :mod:`d2l_init.filling`). float16 is float32's draw,
 rounded once; float64 has a stream of its own. Importing this module registers every class under its
 name in lower case, for ``net.initialize("sparse")``.
 """
@@ -183,7 +184,7 @@ class HaarOrthogonal(Drawn):
         matrix = _matrix(shape)
 
         def fill(out: NDArray[Any], seeds: Sequence[int]) -> None:
-            np.multiply(haar(matrix, seeds), self.gain, out.reshape(matrix), casting="same_kind")
+            np.multiply(haar(matrix, seeds, out.dtype), self.gain, out.reshape(matrix))
 
         return fill
 
@@ -276,7 +277,7 @@ class DeltaOrthogonal(_Centred):
         return blocks
 
     def _fill_block(self, block: NDArray[Any], seeds: Sequence[int]) -> None:
-        block[...] = self.gain * haar(block.shape, seeds)
+        block[...] = self.gain * haar(block.shape, seeds, block.dtype)
 
 
 def _else_zero(chance: float, parts: list[tuple[float, Any]]) -> Law:
