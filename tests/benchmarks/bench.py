@@ -157,7 +157,7 @@ def histogram(side) -> Row:
         return counts
 
     def check(figure, counts):
-        assert f"{side**2} entries, std 1" in di.caption(figure)
+        assert f"{side**2} entries, std" in di.caption(figure)
 
     return Row(f"`plot_weights` of {side**2 / 1e6:.1f} M weights", "`plt.hist(bins=100)`",
                lambda _: di.plot_weights(layer, init.Normal(1)), by_hist, check)  # fmt: skip
