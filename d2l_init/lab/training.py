@@ -181,7 +181,10 @@ def _layers(net: Any, users: Counter[Any]) -> list[_Layer]:
 
 def _leaves(block: Any) -> Iterator[Any]:
     """Blocks inside containers that only chain them; a subclass or a hook may do anything."""
-    touched = block._forward_hooks or block._forward_pre_hooks or "forward" in vars(block)
+    touched = any(
+        one._forward_hooks or one._forward_pre_hooks or "forward" in vars(one)
+        for one in (block, *block._children.values())
+    )
     if type(block) in (nn.Sequential, nn.HybridSequential) and not touched:
         yield from chain(*map(_leaves, block._children.values()))
     else:
