@@ -3,9 +3,10 @@
 The package has three rooms::
 
     core      laws          what an initializer draws: Law, law, fans, gain
-              initializers  those that MXNet lacks; filling: random words to values
+              initializers  those that MXNet lacks; base: into its memory; filling: with values
               plots         weights with their law on top; figures: what all figures share
-    lab/      trace         what each block does to signals and gradients; spectra: to directions
+    lab/      trace         what each block does to signals and gradients; signals: the record
+              spectra       what layers do to directions
               theory        what mean-field theory predicts of it
               training      many nets side by side; sweeps: grids of experiments
               plots         measurement and prediction in one figure

@@ -27,7 +27,6 @@ class Tally:
     finite: int
     low: float
     high: float
-    mean: float
     std: float
     atoms: dict[float, int]
 
@@ -59,7 +58,7 @@ def tally(values: Array, atoms: Sequence[float] = ()) -> Tally:
     mean = sum(sums) / max(finite, 1)
     std = sqrt(max(sum(squares) / max(finite, 1) - mean**2, 0.0))
     taken = dict(zip(atoms, map(sum, hits), strict=True))
-    return Tally(flat.size, finite, float(min(lows)), float(max(highs)), mean + shift, std, taken)
+    return Tally(flat.size, finite, float(min(lows)), float(max(highs)), std, taken)
 
 
 def _each_piece(function: Callable[[Array], Result], flat: Array) -> list[Result]:

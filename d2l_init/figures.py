@@ -142,8 +142,8 @@ def short(value: float) -> str:
 
 
 def describe(ax: Axes, sentence: str) -> None:
-    """Keep the words that :func:`caption` gives for these axes; none for those beside others."""
-    ax.set_label(sentence or "<none>")
+    """Keep the words that :func:`caption` gives for these axes."""
+    ax.set_label(sentence)
 
 
 def caption(figure_or_axes: Figure | Axes) -> str:
@@ -159,7 +159,7 @@ def caption(figure_or_axes: Figure | Axes) -> str:
 def _words(ax: Axes) -> str:
     own, title = str(ax.get_label()), ax.get_title("center") or ax.get_title("left")
     if own:
-        return "" if own.startswith("<") else own  # <none>, matplotlib's <colorbar>
+        return "" if own.startswith("<") else own  # matplotlib's <colorbar>
     lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
     parts = [f"{line.get_label()} {_course(line.get_ydata())}" for line in lines]
     what = f"{ax.get_ylabel()} against {ax.get_xlabel()}"
@@ -187,8 +187,9 @@ def show(figure_or_axes: Figure | Axes, title: str = "") -> None:
     """
     figure = figure_or_axes.figure if isinstance(figure_or_axes, Axes) else figure_or_axes
     words = f"{title}. " * bool(title) + caption(figure)
-    if title and len(figure.axes) == 1 and not figure.axes[0].get_title("left"):
-        figure.axes[0].set_title(title, loc="left")
+    (ax, *others) = figure.axes
+    if title and not (others or ax.get_title("left") or ax.get_title("center")):
+        ax.set_title(title, loc="left")
     elif title:
         figure.suptitle(title, x=0.01, ha="left")
     display(figure)  # type: ignore[no-untyped-call]

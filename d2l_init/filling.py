@@ -219,7 +219,9 @@ def haar(shape: Sequence[int], seeds: Sequence[int], dtype: Any) -> Array:
     v = np.empty((columns, rows), dtype)
     entrywise(normal(0.0, 1.0))(v, seeds)
     v *= np.tri(columns, rows, dtype=bool)
-    norm, first = np.sqrt((v * v).sum(0)), np.diagonal(v).copy()
+    first = np.diagonal(v).copy()
+    first[first == 0] = np.finfo(first.dtype).tiny  # a vector of zeros has no direction
+    norm = np.maximum(np.sqrt((v * v).sum(0)), abs(first))
     v /= first + np.copysign(norm, first)
     np.fill_diagonal(v, 1.0)
     scale = norm / (abs(first) + norm)  # half of vᵀv

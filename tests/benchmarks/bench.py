@@ -47,6 +47,9 @@ class ThreePasses(init.Initializer):
         arr[:] = mx.nd.random.uniform(-10, 10, arr.shape)
         arr *= mx.nd.abs(arr) >= 5
 
+    def law(self, shape):
+        return di.Mixture(STRANGE).law(shape)
+
 
 def rows(short: bool) -> Iterator[Row]:
     side = 256 if short else 4096
@@ -76,8 +79,10 @@ def drawn(what, against, ours, other, shape, spread=0.02, **options) -> Row:
         return run
 
     def check(mine, others):
-        std = di.law(ours, shape).std
-        assert abs(mine.asnumpy().std() / std - 1) < spread, what
+        for initializer, array in ((ours, mine), (other, others)):
+            by_mxnet = type(initializer) is init.Orthogonal  # it has no law, but a scale
+            std = 1.414 / shape[0] ** 0.5 if by_mxnet else di.law(initializer, shape).std
+            assert abs(array.asnumpy().std() / std - 1) < spread, what
 
     return Row(what, against, fill(ours), fill(other), check, fresh, **options)
 
@@ -158,6 +163,7 @@ def histogram(side) -> Row:
 
     def check(figure, counts):
         assert f"{side**2} entries, std" in di.caption(figure)
+        assert counts.sum() == side  # of the last parameter, the bias
 
     return Row(f"`plot_weights` of {side**2 / 1e6:.1f} M weights", "`plt.hist(bins=100)`",
                lambda _: di.plot_weights(layer, init.Normal(1)), by_hist, check)  # fmt: skip

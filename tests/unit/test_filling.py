@@ -125,6 +125,15 @@ def test_the_array_keeps_its_memory_alive_and_slices_are_filled_in_place():
     assert filled_rows.tolist() == [k == 2 for k in range(6)]
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (5, 2)])
+def test_an_orthogonal_matrix_is_one_even_from_zeros(shape, monkeypatch):
+    """Zero is a value that a normal draw can take, if rarely."""
+    monkeypatch.setattr(filling, "normal", lambda mean, std: filling.mixture([(1.0, 0.0)]))
+    q = filling.haar(shape, [1], "float32")
+    gram = q @ q.T if shape[0] <= shape[1] else q.T @ q
+    np.testing.assert_allclose(gram, np.eye(min(shape)), atol=1e-6)
+
+
 def test_sparse_rows_keep_their_number_and_differ():
     values = di.Sparse(5, seed=0).sample((3000, 700))
     assert ((values != 0).sum(axis=1) == 5).all()

@@ -51,7 +51,7 @@ def test_weights_show_name_shape_and_spread_measured_and_predicted(net):
     assert f"body_weight: 600 entries, std {std} measured, 0.1 predicted." in di.caption(figure)
 
 
-def test_parameters_of_one_value_are_told_in_words_together(net):
+def test_parameters_of_one_value_are_given_in_words_together(net):
     figure = di.plot_weights(net, init.Normal(0.1))
     assert len(figure.axes) == 2
     assert "body_bias, head_bias: all 0, as the law says." in di.caption(figure)
@@ -300,7 +300,7 @@ def test_every_public_name_has_words_and_leads_somewhere():
         di.nosuch  # noqa: B018
 
 
-def test_an_upright_guide_line_is_told_by_its_place():
+def test_a_vertical_guide_line_is_given_by_its_place():
     ax = di.plot_curves(
         [1, 2], {"loss": [3, 1]}, {"level": 2}, xlabel="gain", ylabel="loss", vlines={"√2": 2**0.5}
     )
