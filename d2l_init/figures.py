@@ -27,6 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "0.35"
+PALE = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}  # behind words on marks
 _MARKERS = "os^DvP"
 _MOST_POINTS = 25
 _STYLE = {
@@ -92,7 +93,7 @@ def draw_band(ax: Axes, x: Any, low: Any, high: Any, number: int) -> None:
 def draw_guide(ax: Axes, name: str, *, x: float | None = None, y: float | None = None) -> None:
     """A grey line at one value, with its name on it."""
     look = {"color": GREY, "linewidth": 0.9, "zorder": 1}
-    words = {"fontsize": "small", "color": GREY, "textcoords": "offset points"}
+    words = {"fontsize": "small", "color": GREY, "textcoords": "offset points", "bbox": PALE}
     if y is not None:
         ax.axhline(y, **look)
         ax.annotate(name, (0.99, y), (0, 3), xycoords=ax.get_yaxis_transform(), ha="right", **words)

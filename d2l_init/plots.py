@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from .base import memory
 from .counting import Tally, histogram, tally
-from .figures import GREY, color, describe, draw_key, new_figure, short, styled
+from .figures import GREY, PALE, color, describe, draw_key, new_figure, short, styled
 from .laws import Law, law
-
-_PALE = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
 
 
 @styled
@@ -100,7 +98,7 @@ def _draw_atoms(ax: Axes, law: Law, counted: Tally) -> None:
         if counted.is_spread:
             ax.annotate(f"{short(100 * share)} % exactly {short(atom)}", (atom, share), (6, 0),
                         xycoords=scale, textcoords="offset points", fontsize="small",
-                        color=GREY, va="center", bbox=_PALE)  # fmt: skip
+                        color=GREY, va="center", bbox=PALE)  # fmt: skip
     if not counted.is_spread:
         ax.set_ylim(0, 1.15 * max([*counted.shares.values(), *law.atoms.values(), 0.1]))
         ax.margins(x=0.2)
@@ -203,7 +201,7 @@ def _panels(panels: Iterable[tuple[str, NDArray[Any], Any]]) -> Figure:
     words = "; ".join(_constants(rest))
     lines = fill(words.replace(" %", "\N{NO-BREAK SPACE}%"), 95)
     figure.supxlabel(f"weight\n{lines}".strip(), fontsize="small", color=GREY)
-    describe(ax, ax.get_label() + f" {words}." * bool(words))
+    describe(figure.axes[-1], figure.axes[-1].get_label() + f" {words}." * bool(words))
     return figure
 
 

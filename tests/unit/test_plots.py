@@ -54,7 +54,7 @@ def test_weights_show_name_shape_and_spread_measured_and_predicted(net):
 def test_parameters_of_one_value_are_given_in_words_together(net):
     figure = di.plot_weights(net, init.Normal(0.1))
     assert len(figure.axes) == 2
-    assert "body_bias, head_bias: all 0, as the law says." in di.caption(figure)
+    assert di.caption(figure).endswith(" body_bias, head_bias: all 0, as the law says.")
     assert "body_bias, head_bias: all 0, as the law says" in figure._supxlabel.get_text()
     net[0].bias.set_data(mx.nd.ones(30))
     assert "body_bias: all 1 (law: all 0); head_bias: all 0" in di.caption(di.plot_weights(net))
