@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from ctypes import byref, c_char, c_void_p
 from hashlib import sha256
 from inspect import signature
+from math import prod
 from typing import Any
 
 import mxnet as mx
@@ -13,7 +14,7 @@ from mxnet.ndarray import _internal
 from numpy.typing import DTypeLike, NDArray
 
 from .arguments import whole
-from .filling import Fill
+from .filling import Entrywise, Fill
 from .laws import Law
 
 Shape = tuple[int, ...]
@@ -55,63 +56,75 @@ class Drawn(mx.init.Initializer):
     def sample(self, shape: int | Sequence[int], dtype: DTypeLike = "float32") -> NDArray[Any]:
         """A NumPy array of this shape and dtype, drawn as for a parameter named ``weight``."""
         sizes = tuple(int(size) for size in np.atleast_1d(shape))
-        fill = self._filling(sizes)
-        array = mx.nd.empty(sizes, mx.cpu(), _checked_dtype(dtype))
-        self._write(fill, "weight", array)
+        fill, kind = self._filling(sizes), _checked_dtype(dtype)
+        array = mx.nd.empty(sizes, mx.cpu(), kind)
+        self._write(fill, "weight", array, sizes, kind)
         return np.asarray(array.asnumpy())
 
     def _init_weight(self, name: str, arr: Any) -> None:
+        shape = arr.shape
         try:
-            fill = self._filling(arr.shape)
-            _checked_dtype(arr.dtype)
+            fill, kind = self._filling(shape), _checked_dtype(arr.dtype)
         except ValueError as error:
             raise ValueError(f"parameter {str(name)!r}: {error}") from None
         array = arr.as_nd_ndarray()
-        if array.ctx.device_type.startswith("cpu") and array.stype == "default":
-            self._write(fill, str(name), array)
+        if in_reach(array):
+            self._write(fill, str(name), array, shape, kind)
         else:
-            array[:] = mx.nd.array(self.sample(arr.shape, arr.dtype), mx.cpu(), arr.dtype)
+            array[:] = mx.nd.array(self.sample(shape, kind), mx.cpu(), kind)
 
-    def _write(self, fill: Fill, name: str, array: Any) -> None:
-        small = self.seed is None and 8 <= array.size <= 1024 and array.dtype == np.float32
-        if small:  # MXNet's draw into the array is the seed: one way to its engine and back
+    def _write(self, fill: Fill, name: str, array: Any, shape: Shape, kind: np.dtype[Any]) -> None:
+        size = prod(shape)
+        if self.seed is None and kind == np.float32 and 8 <= size <= 1024:
+            # MXNet's own draw into the array: one way to its engine and back instead of two
             _internal._random_uniform(out=array)
-        else:  # wait for operations that still read the array
-            check_call(mx.base._LIB.MXNDArrayWaitToWrite(array.handle))
-        out = memory(array)
-        if self.seed is not None:
-            words = sha256(f"{name} {out.shape}".encode()).digest()
-            seeds = [self.seed, int.from_bytes(words, "big")]
+            out = _view(array, shape, kind)
+            if isinstance(fill, Entrywise):
+                return fill.replace(out)
+            seeds = [int.from_bytes(out.tobytes(), "little")]
         else:
-            words = out.tobytes() if small else _words_of_mxnet()
-            seeds = [int.from_bytes(words, "little")]
-        if out.dtype != "float16":
-            fill(out, seeds)
-        else:
-            single = np.empty(out.shape, "float32")
-            fill(single, seeds)
-            out[...] = single
+            check_call(mx.base._LIB.MXNDArrayWaitToWrite(array.handle))  # others may still read it
+            out = _view(array, shape, kind)
+            seeds = self._seeds(name, shape)
+        if kind != np.float16:
+            return fill(out, seeds)
+        single = np.empty(shape, np.float32)
+        fill(single, seeds)
+        out[...] = single
+
+    def _seeds(self, name: str, shape: Shape) -> list[int]:
+        if self.seed is None:
+            words = mx.nd.random.randint(-(2**31), 2**31 - 1, shape=(4,), ctx=mx.cpu())
+            return [int.from_bytes(words.asnumpy().tobytes(), "little")]
+        words = sha256(f"{name} {shape}".encode()).digest()
+        return [self.seed, int.from_bytes(words, "big")]
 
 
 def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     kind = np.dtype(dtype)
-    if kind.name not in ("float16", "float32", "float64"):
+    if kind not in _FLOATS:
         raise ValueError(f"dtype must be float16, float32 or float64, got {kind.name}")
     return kind
 
 
-def _words_of_mxnet() -> bytes:
-    words = mx.nd.random.randint(-(2**31), 2**31 - 1, shape=(4,), ctx=mx.cpu())
-    return bytes(words.asnumpy().tobytes())
+_FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 
 
 def memory(array: Any) -> NDArray[Any]:
     """The values of an array: on the CPU its own memory, in which the last operation has ended."""
-    array.wait_to_read()
-    if array.ctx.device_type == "gpu" or array.stype != "default" or not array.size:
+    if not array.size or not in_reach(array):
         return np.asarray(array.asnumpy())
+    return _view(array, array.shape, np.dtype(array.dtype))
+
+
+def in_reach(array: Any) -> bool:
+    """Whether the values lie in this process's memory, in order."""
+    return bool(array.ctx.device_type != "gpu" and array.stype == "default")
+
+
+def _view(array: Any, shape: Shape, kind: np.dtype[Any]) -> NDArray[Any]:
+    array.wait_to_read()
     pointer = c_void_p()
     check_call(mx.base._LIB.MXNDArrayGetData(array.handle, byref(pointer)))
-    kind = np.dtype(array.dtype)
-    data = (c_char * (array.size * kind.itemsize)).from_address(pointer.value)
-    return np.frombuffer(data, kind).reshape(array.shape)
+    data: Any = (c_char * (prod(shape) * kind.itemsize)).from_address(pointer.value or 0)
+    return np.asarray(np.frombuffer(data, kind).reshape(shape))

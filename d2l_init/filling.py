@@ -9,7 +9,7 @@ words, float64 from 64-bit ones.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from math import erf, erfc, inf, log, sqrt
 from typing import Any
 
@@ -29,22 +29,30 @@ Fill = Callable[[Array, Sequence[int]], None]  # an array, from the seeds of its
 _CHUNK, _BLOCK = 2**20, 2**17  # values with one stream; values that fit a core's cache
 
 
-def entrywise(sampler: Sampler) -> Fill:
+@dataclass(frozen=True)
+class Entrywise:
     """Fills each entry of an array from a word of its own."""
-    return partial(_fill, sampler)
 
+    sampler: Sampler
 
-def _fill(sampler: Sampler, out: Array, seeds: Sequence[int]) -> None:
-    flat = out.reshape(-1)
+    def __call__(self, out: Array, seeds: Sequence[int]) -> None:
+        flat = out.reshape(-1)
 
-    def chunk(number: int) -> None:
-        stream, part = _stream(seeds, number), flat[number * _CHUNK : (number + 1) * _CHUNK]
-        scratch = np.empty((3, min(part.size, _BLOCK)), part.dtype)
-        for start in range(0, part.size, _BLOCK):
-            block = part[start : start + _BLOCK]
-            sampler(_words(stream, block), block, scratch[:, : block.size])
+        def chunk(number: int) -> None:
+            stream, part = _stream(seeds, number), flat[number * _CHUNK : (number + 1) * _CHUNK]
+            scratch = np.empty((3, min(part.size, _BLOCK)), part.dtype)
+            for start in range(0, part.size, _BLOCK):
+                block = part[start : start + _BLOCK]
+                self.sampler(_words(stream, block), block, scratch[:, : block.size])
 
-    side_by_side(chunk, range(-(-flat.size // _CHUNK)))
+        side_by_side(chunk, range(-(-flat.size // _CHUNK)))
+
+    def replace(self, uniform: Array) -> None:
+        """The same from float32 values of U[0, 1) that the array already holds."""
+        flat = uniform.reshape(-1)
+        words = (flat * np.float32(2**32)).astype(np.int64)
+        words -= 2**31
+        self.sampler(words.astype(np.int32), flat, np.empty((3, flat.size), flat.dtype))
 
 
 def _stream(seeds: Sequence[int], number: int) -> SFC64:
@@ -190,7 +198,7 @@ def sparse(nonzero: int, std: float) -> Fill:
     """Rows with ``nonzero`` normal entries at random places, and zeros."""
 
     def fill(out: Array, seeds: Sequence[int]) -> None:
-        entrywise(normal(0.0, std))(out, seeds)
+        Entrywise(normal(0.0, std))(out, seeds)
         rows = max(_CHUNK // max(out.shape[1], 1), 1)
 
         def chunk(number: int) -> None:
@@ -217,7 +225,7 @@ def haar(shape: Sequence[int], seeds: Sequence[int], dtype: Any) -> Array:
     """
     rows, columns = min(shape), max(shape)
     v = np.empty((columns, rows), dtype)
-    entrywise(normal(0.0, 1.0))(v, seeds)
+    Entrywise(normal(0.0, 1.0))(v, seeds)
     v *= np.tri(columns, rows, dtype=bool)
     first = np.diagonal(v).copy()
     first[first == 0] = np.finfo(first.dtype).tiny  # a vector of zeros has no direction

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from .arguments import number, one_of, whole
 from .base import Drawn, Shape
 from .draws import PlainDraw, plain_draw
-from .filling import Fill, entrywise, haar, mixture, normal, sparse, uniform
+from .filling import Entrywise, Fill, haar, mixture, normal, sparse, uniform
 from .laws import Law, axes, fans, of_layout
 
 
@@ -75,7 +75,7 @@ class VarianceScaling(Drawn):
         return Law([(1.0, _SCALED[self.distribution][0](self._std(shape)))])
 
     def _filling(self, shape: Shape) -> Fill:
-        return entrywise(_SCALED[self.distribution][1](self._std(shape)))
+        return Entrywise(_SCALED[self.distribution][1](self._std(shape)))
 
     def _std(self, shape: Shape) -> float:
         fan_in, fan_out = fans(shape, layout=self.layout, groups=self.groups)
@@ -157,7 +157,7 @@ class TruncatedNormal(Drawn):
         return Law([(1.0, cut)])
 
     def _filling(self, shape: Shape) -> Fill:
-        return entrywise(normal(self.mean, self.std, self.bound))
+        return Entrywise(normal(self.mean, self.std, self.bound))
 
 
 @mx.init.register
@@ -368,4 +368,4 @@ class Mixture(Drawn):
         return Law([(chance, draw.distribution) for chance, draw in self._draws()])
 
     def _filling(self, shape: Shape) -> Fill:
-        return entrywise(mixture([(chance, draw.drawn) for chance, draw in self._draws()]))
+        return Entrywise(mixture([(chance, draw.drawn) for chance, draw in self._draws()]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mxnet import init
 from scipy import special, stats
+from unit.draws import follows
 
 import d2l_init as di
 from d2l_init import filling
@@ -141,3 +142,20 @@ def test_sparse_rows_keep_their_number_and_differ():
     assert len(set(places)) == 500
     hits = (values != 0).sum(axis=0)
     assert stats.chisquare(hits).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", ["he_normal", "he_uniform", "normal", "mixture"])
+def test_small_parameters_without_a_seed_follow_their_law(name):
+    """They take their words from MXNet's own draw, which has 24 bits."""
+    initializer = {
+        "he_normal": di.he_normal(),
+        "he_uniform": di.he_uniform(),
+        "normal": di.VarianceScaling(distribution="normal"),
+        "mixture": di.Mixture([(0.3, 0), (0.7, (1, 2))]),
+    }[name]
+    mx.random.seed(3)
+    values = np.stack([initializer.sample((8, 4)) for _ in range(5000)])
+    law = initializer.law((8, 4))
+    assert follows(values, law)
+    assert follows(values[:, 7, 3], law)
+    assert abs(np.corrcoef(values.reshape(5000, 32).T) - np.eye(32)).max() < 4 / 5000**0.5 + 0.01
