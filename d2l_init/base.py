@@ -112,9 +112,21 @@ _FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 
 def memory(array: Any) -> NDArray[Any]:
     """The values of an array: on the CPU its own memory, in which the last operation has ended."""
-    if not array.size or not in_reach(array):
+    if not in_reach(array) or not array.size:
         return np.asarray(array.asnumpy())
     return _view(array, array.shape, np.dtype(array.dtype))
+
+
+def leaf(parameter: Any, ctx: Any = None) -> Any:
+    """A parameter's own array: ``data()`` refuses some, and may hand out what is made from it."""
+    return parameter._check_and_get(parameter._data, ctx or parameter.list_ctx()[0])
+
+
+def weights(parameter: Any, ctx: Any = None) -> NDArray[Any]:
+    """All values of a parameter; of a sparse one a trainer holds them, the array only some rows."""
+    array = leaf(parameter, ctx)
+    sparse = array.stype == "row_sparse" and parameter._trainer
+    return memory(parameter._reduce() if sparse else array)
 
 
 def in_reach(array: Any) -> bool:

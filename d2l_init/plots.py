@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .base import memory
+from .base import weights
 from .counting import Tally, histogram, tally
 from .figures import GREY, PALE, color, describe, draw_key, new_figure, short, styled
 from .laws import Law, law
@@ -137,13 +137,12 @@ def plot_weights(net: Any, init: Any = None) -> Figure:
 
 def _values(parameter: Any) -> NDArray[Any]:
     try:
-        array = parameter.data(parameter.list_ctx()[0])
+        return weights(parameter)
     except (RuntimeError, mx.gluon.parameter.DeferredInitializationError) as error:
         raise ValueError(
             f"parameter {parameter.name!r} has no values yet: call net.initialize(), and pass one "
             f"batch through the net where shapes are deferred, before plotting ({error})"
         ) from None
-    return memory(array)
 
 
 def _initializer_of(parameter: Any, init: Any) -> Any:

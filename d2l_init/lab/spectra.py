@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lapack
 
 from ..quadrature import Floats
+from .passes import block_by_block, recorded, stand_ins
 
 
 def log_singular_values(matrices: Iterable[ArrayLike]) -> Floats:
@@ -82,23 +83,26 @@ def jacobian(net: Any, x: Any) -> NDArray[Any]:
     >>> bool((jacobian(layer, mx.nd.ones((1, 3))) == layer.weight.data().asnumpy()).all())
     True
 
-    Raises ValueError for anything but one example and for a net whose output is not one array with
-    one row an example.
+    Raises ValueError for anything but one example and for a net that takes more than one array, or
+    whose output is not one array with one row an example.
     """
     got = x.shape if isinstance(x, mx.nd.NDArray) else type(x).__name__
     if isinstance(got, str) or len(got) < 2 or got[0] != 1:
         raise ValueError(f"x must be an MXNet batch of one example, shape (1, ...), got {got}")
-    with mx.autograd.pause():
+    with mx.autograd.pause(), block_by_block(net):
         dtype = next((p.dtype for p in net.collect_params().values()), x.dtype)
         x = _native(x).astype(dtype)
-        size = _one_row(net(x), 1).size  # also settles deferred shapes
+        try:
+            size = _one_row(net(x), 1).size  # also settles deferred shapes
+        except TypeError as error:
+            raise ValueError(f"net must take one array, x, and fails: {error}") from error
         copies = x.repeat(size, axis=0)
         copies.attach_grad()
-        with mx.autograd.record(train_mode=False):
-            out = _one_row(net(copies), size).reshape((size, -1))
-        heads = _native(mx.nd.eye(size, dtype=out.dtype, ctx=out.ctx))
-        (slopes,) = mx.autograd.grad([out], [copies], [heads], train_mode=False)
-    return np.asarray(slopes.asnumpy().reshape(size, -1))
+        with stand_ins(net, gradients=False):
+            with recorded(net, training=False):
+                out = _one_row(net(copies), size).reshape((size, -1))
+            out.backward(_native(mx.nd.eye(size, dtype=out.dtype, ctx=out.ctx)), train_mode=False)
+    return np.asarray(copies.grad.asnumpy().reshape(size, -1))
 
 
 def _native(x: Any) -> Any:

@@ -1,9 +1,9 @@
 """What signals and gradients do on their way through the blocks of a net, measured."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
-from math import inf, nan
+from math import inf, nan, prod
 from operator import methodcaller
 from typing import Any
 
@@ -16,9 +16,17 @@ from mxnet.ndarray import NDArray
 from numpy.typing import ArrayLike
 
 from ..arguments import whole
-from ..base import memory
+from ..base import leaf, memory, weights
 from ..threads import one_blas_thread
-from .signals import Array, Histogram, Trace as Trace, histogram, moments, statistics
+from .passes import (
+    attach_gradients,
+    block_by_block,
+    blocks_of,
+    parameters_of,
+    recorded,
+    stand_ins,
+)
+from .signals import Array, Histogram, Trace as Trace, histogram, moments, recognized, statistics
 
 _DETACH = methodcaller("detach")
 
@@ -31,15 +39,19 @@ def trace(
     *,
     training: bool = False,
     bins: int | ArrayLike | None = None,
+    containers: bool = False,
 ) -> Trace:
     """Statistics of what each block puts out for the batch X and, with a loss, of its gradients.
 
-    There is a row for each call of a block that has parameters of its own or no children. An
-    activation built into a block is part of that block; of several outputs the first counts. ``X``
-    is an array, or a tuple or list of them for a net with several inputs. The columns:
+    There is a row for each call of a block that has parameters of its own or no children, with
+    ``containers`` for one of every block: the residual stream, say. An activation built into a
+    block is part of that block; of several outputs the first counts. ``X`` is an array, or a tuple
+    or list of them for a net with several inputs. The columns:
 
-    - ``block, shape, activation``: the block's class, its output's shape, the name of the
-      activation that made it or ``""``; ``mean, std, mean_square`` of the output's entries;
+    - ``block, shape``: the block's class, its output's shape; ``weights``: entries of the block's
+      own parameters with at least 2 axes; ``activation``: the name of what made the output, if that
+      is Gluon's activation or works entry by entry, else ``""``;
+    - ``mean, std, mean_square`` of the output's entries;
     - ``zero``: share of entries that are 0; ``dead``: share of units that are 0 for every input and
       at every place. Units lie along the channel axis of the block (or, for one that keeps the
       shape, of the one before it), else along axis 1 of an output with 4 or 5 axes, else the last;
@@ -47,8 +59,9 @@ def trace(
       after anything else; ``nonfinite``: share of entries that are infinite or NaN;
     - with ``loss``, of the mean over the batch of ``loss(net(X), y)``: ``grad_std,
       grad_mean_square`` of the gradient by the output; ``weight_std, weight_grad_std`` of the
-      block's own parameters with at least 2 axes (over all calls of a block), ``update_ratio``,
-      the second over the first. NaN where there are none, gradients also where they are frozen.
+      ``weights`` (over all calls of a block), ``update_ratio``, the second over the first. NaN
+      where there are none, gradients also where they are frozen. They are MXNet's, whose slope of
+      SELU is a little off.
 
     ``training`` puts dropout and batch norm into training mode. ``bins``, a number or the edges for
     the outputs, keeps histograms: gradients get as many bins over their own range. Except for
@@ -66,16 +79,20 @@ def trace(
     Raises ValueError when net is no initialized block with parameters, X no array, one of y and
     loss is missing, the loss is neither a number nor one for each example, or no block was called.
     """
-    blocks, recorder = _traced(net), _Recorder(_checked_bins(bins), loss is not None)
+    blocks, recorder = _traced(net, containers), _Recorder(_checked_bins(bins), loss is not None)
     _check_given(X, y, loss)
     # nothing of this may enter a graph that the caller records
     with autograd.pause(), one_blas_thread():
         inputs = _each(_DETACH, X if isinstance(X, (tuple, list)) else (X,))
         y = _each(_DETACH, y)
-        if any(parameter._deferred_init for parameter in _parameters(net)):
+        if any(parameter._deferred_init for parameter in parameters_of(net)):
             net(*inputs)  # settles the shapes; blocks meet symbols in it, which have no values
-        with _stand_ins(net, loss is not None), recorder.watching(blocks):
-            with (autograd.pause if loss is None else autograd.record)(train_mode=training):
+        with (
+            block_by_block(net),
+            stand_ins(net, gradients=loss is not None),
+            recorder.watching(blocks),
+        ):
+            with recorded(net, training=training) if loss else autograd.pause(training):
                 out = net(*inputs)
                 value = None if loss is None else _mean_loss(loss(out, y), inputs, y)
             if value is not None:
@@ -92,21 +109,22 @@ def trace(
 class _Call:
     """One call of a block: its arrays until they are measured, then the numbers."""
 
-    def __init__(self, block: Any, output: Any, before: "_Call | None") -> None:
+    def __init__(self, block: Any, output: Any, activation: str, before: "_Call | None") -> None:
         self.block, self.output, self.shape = block, output, output.shape
-        self.activation, self.axis = _activation(block), _unit_axis(block, output.shape, before)
+        self.activation, self.axis = activation, _unit_axis(block, output.shape, before)
         self.addend: Any = None
         self.numbers: dict[str, float] = {}
         self.histogram: Histogram | None = None
 
     def row(self) -> dict[str, Any]:
         about = {"name": self.block.name, "block": type(self.block).__name__, "shape": self.shape}
-        return {**about, "activation": self.activation, **self.numbers}
+        entries = sum(prod(leaf(p).shape) for p in _weights(self.block))
+        return {**about, "weights": entries, "activation": self.activation, **self.numbers}
 
     def is_inside(self, block: Any, array: Any) -> bool:
-        """Has the block only passed on this output of a child without parameters of its own?"""
-        children = block._children.values()
-        return array is self.output and self.block in children and not self.block.params.keys()
+        """Has a layer only passed on this output of a child without parameters of its own?"""
+        passed_on = array is self.output and self.block in block._children.values()
+        return bool(passed_on and block.params.keys() and not self.block.params.keys())
 
     def measure(self, bins: Any) -> None:
         values = memory(self.output)
@@ -132,6 +150,7 @@ class _Recorder:
         self.calls: list[_Call] = []
         self.called: set[Any] = set()
         self.zeros: dict[Any, Any] = {}
+        self.activations: dict[Any, str] = {}
 
     @contextmanager
     def watching(self, blocks: Sequence[Any]) -> Iterator[None]:
@@ -147,10 +166,7 @@ class _Recorder:
                 attributes.update({"forward": forward} if forward else {})
 
     def forward(self, block: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        # oneDNN's max pooling keeps what its gradient needs in training mode only, else the same
-        pools = getattr(block, "_kwargs", {}).get("pool_type") == "max"
-        with autograd.train_mode() if pools else nullcontext():
-            out = forward(*args, **kwargs)
+        out = forward(*args, **kwargs)
         self.called.add(block)
         array, before = _first(out), self.calls[-1] if self.calls else None
         if array is None:
@@ -160,7 +176,9 @@ class _Recorder:
             if not self.backward:
                 before.measure(self.bins)
             return out
-        call = _Call(block, array, before)
+        if block not in self.activations:
+            self.activations[block] = _activation(block, args, out)
+        call = _Call(block, array, self.activations[block], before)
         self.calls.append(call)
         if self.backward and np.dtype(array.dtype).kind == "f":
             self.add_zeros(call)
@@ -175,7 +193,7 @@ class _Recorder:
         if about not in self.zeros:  # one serves all outputs of a shape: fresh memory costs time
             self.zeros[about] = mx.nd.zeros(*about)
         call.addend = self.zeros[about].detach()
-        _attach_gradients([call.addend])
+        attach_gradients([call.addend])
         # elemwise_add is faster, but hands on oneDNN's layout of images, which slows what follows
         add = mx.nd.broadcast_add if like.ndim > 3 else mx.nd.elemwise_add
         shifted = add(like.as_nd_ndarray(), call.addend)
@@ -194,30 +212,36 @@ class _Recorder:
             call.numbers.update(spreads[call.block])
 
 
-def _attach_gradients(arrays: Sequence[Any]) -> None:
-    """As ``attach_grad`` of each, with memory that isn't set to zero first."""
-    gradients = [mx.nd.empty(array.shape, array.ctx, array.dtype) for array in arrays]
-    autograd.mark_variables(arrays, gradients)
-
-
 def _gradient(array: Any) -> Array:
     return memory(array.grad) if array._fresh_grad else np.zeros(array.shape)
 
 
+def _weights(block: Any) -> list[Any]:
+    """The block's own parameters with at least two axes (imported ones don't know their shape)."""
+    return [p for p in block.params.values() if leaf(p).ndim > 1]
+
+
 def _weight_spreads(block: Any, ctx: Any) -> dict[str, float]:
-    weights = [weight for weight in (p.data(ctx) for p in block.params.values()) if weight.ndim > 1]
-    gradients = [_gradient(weight) for weight in weights if weight.grad is not None]
-    spread = moments(*map(memory, weights))[1]
-    grad_spread = moments(*gradients)[1] if len(gradients) == len(weights) else nan
+    own = _weights(block)
+    gradients = [_gradient(leaf(p, ctx)) for p in own if p.grad_req != "null"]
+    spread = moments(*(weights(p, ctx) for p in own))[1]
+    grad_spread = moments(*gradients)[1] if len(gradients) == len(own) else nan
     ratio = grad_spread / spread if spread else nan if grad_spread == 0 else grad_spread * inf
     return {"weight_std": spread, "weight_grad_std": grad_spread, "update_ratio": ratio}
 
 
-def _activation(block: Any) -> str:
-    if all(kind.__module__ != activations.__name__ for kind in type(block).__mro__):
-        return ""
+def _activation(block: Any, args: Any, out: Any) -> str:
     name = type(block).__name__.lower()
-    return str(getattr(block, "_act_type", "leaky_relu" if name == "leakyrelu" else name))
+    if any(kind.__module__ == activations.__name__ for kind in type(block).__mro__):
+        return str(getattr(block, "_act_type", "leaky_relu" if name == "leakyrelu" else name))
+    plain = not block.params.keys() and not block._children and len(args) == 1
+    if not (plain and isinstance(out, NDArray) and isinstance(args[0], NDArray)):
+        return ""
+    if args[0] is out or args[0].shape != out.shape or np.dtype(out.dtype).kind != "f":
+        return ""
+    names = str(getattr(block, "_func_name", name)), name
+    x, y = (memory(one).ravel()[: 2**14] for one in (args[0], out))
+    return recognized(x, y, names)
 
 
 def _unit_axis(block: Any, shape: tuple[int, ...], before: _Call | None) -> int | None:
@@ -230,38 +254,6 @@ def _unit_axis(block: Any, shape: tuple[int, ...], before: _Call | None) -> int 
     if before is not None and before.shape == shape:
         return before.axis
     return 1 if len(shape) in (4, 5) else len(shape) - 1 if len(shape) > 1 else None
-
-
-@contextmanager
-def _stand_ins(net: Any, backward: bool) -> Iterator[None]:
-    """For a pass block by block: parameters share their weights, not gradients or statistics."""
-    active = [block for block in _all_blocks(net) if getattr(block, "_active", False)]
-    data = [(p, p._data) for p in _parameters(net) if p._data is not None]
-    try:
-        for block in active:
-            block._active = False  # a compiled graph calls no block; hybridize() would drop it
-        for p, arrays in data:
-            p._data = [a.detach() if p._differentiable else a.copy() for a in arrays]
-        if backward:
-            trained = [p._data for p, _ in data if p.grad_req != "null"]
-            _attach_gradients([a for arrays in trained for a in arrays if a.ndim > 1])
-        yield
-    finally:
-        for block in active:
-            block._active = True
-        for p, arrays in data:
-            p._data = arrays
-
-
-def _all_blocks(net: Any) -> list[Any]:
-    found: dict[Any, None] = {}
-    net.apply(found.setdefault)
-    return list(found)
-
-
-def _parameters(net: Any) -> list[Any]:
-    # collect_params() finds the same, but takes some 30 µs a block
-    return list(dict.fromkeys(p for block in _all_blocks(net) for p in block.params.values()))
 
 
 def _first(nested: Any) -> Any:
@@ -284,16 +276,17 @@ def _each(function: Callable[[Any], Any], nested: Any) -> Any:
     return nested
 
 
-def _traced(net: Any) -> list[Any]:
-    """The blocks with parameters of their own or without children."""
+def _traced(net: Any, containers: bool) -> list[Any]:
+    """The blocks with parameters of their own or without children, or all."""
     if not isinstance(net, Block):
         raise ValueError(f"net must be a Gluon block, got {type(net).__name__}")
-    parameters = _parameters(net)
+    parameters = parameters_of(net)
     if not parameters:
         raise ValueError(f"net must have parameters, got none in {net.name}")
     if bare := [p.name for p in parameters if p._data is None and not p._deferred_init]:
         raise ValueError(f"net must be initialized (net.initialize()), got no values in {bare}")
-    return [block for block in _all_blocks(net) if block.params.keys() or not block._children]
+    every = blocks_of(net)
+    return [one for one in every if containers or one.params.keys() or not one._children]
 
 
 def _check_given(X: Any, y: Any, loss: Any) -> None:

@@ -100,6 +100,7 @@ def test_columns_without_a_loss_and_with_one():
     plain = [
         "block",
         "shape",
+        "weights",
         "activation",
         "mean",
         "std",

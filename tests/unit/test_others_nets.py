@@ -1,0 +1,152 @@
+"""Nets that others wrote: the right numbers, or one sentence."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+from mxnet.gluon import contrib, nn, rnn
+from mxnet.gluon.model_zoo.vision import mobilenet
+
+import d2l_init as di
+
+RANDOM = np.random.default_rng(0)
+MEAN = lambda out, y: out.reshape((len(out), -1)).mean(axis=1)  # noqa: E731
+
+
+class Reader(gluon.Block):
+    """A block as a reader writes one."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class HardSwish(Reader):
+    """An activation of a class that Gluon doesn't have."""
+
+
+nd = mx.nd
+ACTIVATIONS = {
+    "relu by name": (nn.HybridLambda("relu"), "relu"),
+    "relu by function": (nn.HybridLambda(lambda F, x: F.relu(x)), "relu"),
+    "a reader's relu": (Reader(nd.relu), "relu"),
+    "a reader's tanh": (Reader(nd.tanh), "tanh"),
+    "relu6": (mobilenet.RELU6(), "relu6"),
+    "hard swish": (HardSwish(lambda x: x * nd.clip(x / 6 + 0.5, 0, 1)), "hard_swish"),
+    "unknown": (Reader(lambda x: nd.sin(x)), "reader"),
+    "threshold": (HardSwish(lambda x: (x > 0.3).astype("float32")), "hardswish"),
+    "a slope": (Reader(lambda x: nd.LeakyReLU(x, act_type="leaky", slope=0.3)), "reader"),
+    "LeakyReLU": (nn.LeakyReLU(0.3), "leaky_relu"),
+    "scaling": (Reader(lambda x: 3 * x + 1), ""),
+    "nothing": (Reader(lambda x: x), ""),
+    "a copy": (Reader(lambda x: x.copy()), ""),
+    "softmax": (Reader(nd.softmax), ""),
+    "norm": (Reader(lambda x: (x - x.mean(axis=1, keepdims=True)) / 7), ""),
+    "sort": (Reader(lambda x: nd.sort(x)), ""),
+    "dropout": (nn.Dropout(0.5), ""),
+    "nan": (Reader(lambda x: x * float("nan")), ""),
+    "flatten": (nn.Flatten(), ""),
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_is_known_by_what_it_does(name, training):
+    block, expected = ACTIVATIONS[name]
+    net = nn.Sequential()
+    net.add(nn.Dense(30, in_units=8), block)
+    net.initialize(mx.init.Normal(1))
+    X = nd.array(RANDOM.standard_normal((20, 8)))
+    rows = di.trace(net, X, training=training).rows
+    assert [row["activation"] for row in rows] == ["", expected]
+
+
+def test_a_relu_that_meets_no_negative_value_is_known_by_its_name():
+    net = nn.Sequential()
+    net.add(nn.Dense(30, in_units=8), nn.HybridLambda("relu"), mobilenet.RELU6())
+    net.initialize(mx.init.One())
+    rows = di.trace(net, nd.ones((20, 8)) / 9).rows
+    assert [row["activation"] for row in rows] == ["", "relu", "relu6"]
+
+
+def test_containers_have_rows_on_request_and_change_no_number():
+    inner = nn.HybridSequential(prefix="inner_")
+    inner.add(nn.Dense(3, in_units=4, prefix="a_"), nn.Activation("relu", prefix="b_"))
+    net = nn.HybridSequential(prefix="net_")
+    net.add(inner, nn.Dense(2, in_units=3, activation="tanh", prefix="c_"))
+    net.initialize(di.he_normal(seed=0))
+    X, y = nd.array(RANDOM.standard_normal((5, 4))), nd.zeros((5,))
+    plain = di.trace(net, X, y, MEAN).to_frame()
+    whole = di.trace(net, X, y, MEAN, containers=True).to_frame()
+    assert list(whole.index) == ["a", "b", "inner", "c", "net"]
+    assert list(whole["weights"]) == [12, 0, 0, 6, 0]
+    for name in plain.index:
+        assert whole.loc[name].equals(plain.loc[name])
+    numbers = ["mean_square", "grad_mean_square"]
+    assert np.allclose(whole.loc["inner", numbers].to_list(), whole.loc["b", numbers].to_list())
+    assert list(whole["activation"]) == ["", "relu", "", "tanh", ""]
+
+
+@pytest.mark.parametrize(
+    "embedding",
+    [lambda: nn.Embedding(9, 4, sparse_grad=True), lambda: contrib.nn.SparseEmbedding(9, 4)],
+)
+def test_sparse_parameters_have_the_gradient_of_dense_ones(embedding):
+    def traced(layer):
+        net = nn.Sequential()
+        net.add(layer, nn.Dense(2, in_units=12))
+        net.initialize(mx.init.Constant(0.5))
+        gluon.Trainer(net.collect_params(), "sgd")  # sparse parameters ask for one
+        X = nd.array([[1, 2, 2], [5, 1, 0]])
+        return net, di.trace(net, X, nd.zeros(2), MEAN).to_frame()
+
+    (net, mine), (_, dense) = traced(embedding()), traced(nn.Embedding(9, 4))
+    columns = ["weights", "weight_std", "weight_grad_std", "grad_mean_square"]
+    assert mine.iloc[0][columns].to_list() == pytest.approx(dense.iloc[0][columns].to_list())
+    assert "weight: 36 entries, std 0 measured" in di.caption(di.plot_weights(net))
+
+
+class WeightDrop(gluon.Parameter):
+    """What hands out something made of its values, as weight dropout does."""
+
+    def data(self, ctx=None):
+        return mx.nd.Dropout(super().data(ctx), p=0.5)
+
+
+def test_a_wrapped_parameter_has_the_gradient_of_its_leaf():
+    layer = nn.Dense(3, in_units=4, use_bias=False, prefix="a_")
+    plain = nn.Dense(3, in_units=4, use_bias=False, prefix="a_")
+    wrapped = WeightDrop("a_weight", shape=(3, 4))
+    layer._reg_params["weight"] = layer.params._params["a_weight"] = wrapped
+    layer.weight.__class__ = type(wrapped)
+    object.__setattr__(layer, "weight", wrapped)
+    X, y = nd.array(RANDOM.standard_normal((5, 4))), nd.zeros((5,))
+    rows = []
+    for net in (layer, plain):
+        net.initialize(di.he_normal(seed=0))
+        rows.append(di.trace(net, X, y, MEAN).rows[0])
+    assert rows[0]["weight_grad_std"] == pytest.approx(rows[1]["weight_grad_std"])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("layer", [rnn.GRU, rnn.RNN, rnn.LSTM])
+def test_what_lies_in_front_of_a_frozen_recurrent_layer_has_its_gradient(layer, frozen):
+    """MXNet's kernel for float64 gives a wrong one where no weight of it is trained."""
+    net = nn.Sequential()
+    net.add(nn.Dense(4, in_units=3, flatten=False), layer(5))
+    net.cast("float64")
+    net.initialize(mx.init.Normal(0.5))
+    X = nd.array(RANDOM.standard_normal((6, 7, 3)), dtype="float64")
+    net(X)
+    with autograd.record(train_mode=False):
+        value = net(X).square().mean()
+    value.backward(train_mode=False)
+    expected = net[0].weight.grad().asnumpy().std()
+    if frozen:
+        net[1].collect_params().setattr("grad_req", "null")
+    rows = di.trace(net, X, nd.zeros(6), lambda out, y: out.square().mean()).rows
+    assert rows[0]["weight_grad_std"] == pytest.approx(expected)
+    assert np.isnan(rows[1]["weight_grad_std"]) == frozen
