@@ -1,5 +1,7 @@
 """Look at this machine, install its kernel, record the notebooks."""
 
+from __future__ import annotations
+
 import argparse
 import signal
 import sys
@@ -61,8 +63,9 @@ def _install(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    ours = kernels.installed_kernels().items()
-    print("\n".join(f"{name} ({folder})" for name, folder in ours) or "none")
+    ours, dead = kernels.installed_kernels(), kernels.dead_kernels()
+    lines = (f"{name} ({ours[name]})" + ": its Python is gone" * (name in dead) for name in ours)
+    print("\n".join(lines) or "none")
 
 
 if __name__ == "__main__":

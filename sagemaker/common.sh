@@ -2,7 +2,7 @@
 # Sourced by the scripts beside it: where things lie, and the two steps that they share.
 #
 # D2L_INIT_VOLUME  the folder that outlives a stop (each script sets its platform's)
-# D2L_INIT_BUILD   cu112 or cpu; by default what the machine has
+# D2L_INIT_BUILD   cu112 or cpu; by default what the machine can run
 
 set -euo pipefail
 
@@ -14,10 +14,13 @@ marker=$room/complete
 
 say() { printf '%s %s\n' "$(date -u +%FT%TZ)" "$*" | tee -a "$log"; }
 
+# MXNet 1.9.1 has code for the compute capabilities 5.0 to 8.9, and for no other GPU. Where the
+# driver does not tell (before 510), the CPU build is the one that runs for sure.
 build() {
+    local ask="nvidia-smi --query-gpu=compute_cap --format=csv,noheader"
     if [ -n "${D2L_INIT_BUILD:-}" ]; then
         echo "$D2L_INIT_BUILD"
-    elif nvidia-smi -L >/dev/null 2>&1; then
+    elif [[ $($ask 2>/dev/null) =~ ^([5-8]\.[0-9][[:space:]]*)+$ ]]; then
         echo cu112
     else
         echo cpu

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from .kernels import cuda_environment, cuda_folders, installed_kernels
+from .kernels import cuda_environment, cuda_folders, dead_kernels, installed_kernels
 
 # What MXNet's CUDA build asks the loader for (readelf -d libmxnet.so), the driver's apart.
 CUDA_LIBRARIES = (
@@ -26,10 +27,17 @@ ELSEWHERE = {
     "Windows": "wsl --install, then work in its Linux",
     "Darwin": "docker run --platform linux/amd64, or open the course on Binder",
 }
-CPU_BUILD = "pip install --require-hashes -r requirements/cpu.txt"
-CUDA_BUILD = "pip install --require-hashes -r requirements/cu112.txt"
+# Commands work from any folder, so they name the course's and this Python.
+COURSE, PYTHON = Path(__file__).parents[2], shlex.quote(sys.executable)
+CPU_BUILD, CUDA_BUILD = (
+    f"install --require-hashes -r {shlex.quote(str(COURSE / 'requirements' / lock))}"
+    for lock in ("cpu.txt", "cu112.txt")
+)
 NOT_FOUND = "cannot open shared object file"
-IMPORT_SECONDS = 600  # the first call of a GPU newer than CUDA 11.2 may compile for minutes
+# MXNet's CUDA build has machine code for 5.0, 6.0, 7.0, 8.0 and 8.6, which runs on what has the
+# same major number and no smaller minor one; it has no PTX, from which a driver could make more.
+CAPABILITIES = r"[5-8]\."
+IMPORT_SECONDS = 600  # a slow disk reads some GB of CUDA libraries
 # These run apart: where MXNet cannot be loaded, it can take the whole process down.
 LOAD = """
 import ctypes, sys
@@ -39,8 +47,23 @@ for name in sys.argv[1:]:
 """
 IMPORT = """
 import json, mxnet, d2l.mxnet, matplotlib, scipy, sklearn
-print(json.dumps([mxnet.__version__, mxnet.runtime.Features().is_enabled("CUDA"),
-                  mxnet.context.num_gpus()]))
+gpus = mxnet.context.num_gpus()
+for number in range(gpus): mxnet.nd.ones(1, mxnet.gpu(number)).wait_to_read()
+print(json.dumps([mxnet.__version__, mxnet.runtime.Features().is_enabled("CUDA"), gpus]))
+"""
+GPUS = """
+import ctypes, json
+cuda, number, name = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.create_string_buffer(99)
+def ask(call, *arguments):
+    getattr(cuda, call)(ctypes.byref(number), *arguments)
+    return number.value
+cuda.cuInit(0)
+gpus = {}
+for device in [ask("cuDeviceGet", index) for index in range(ask("cuDeviceGetCount"))]:
+    cuda.cuDeviceGetName(name, 99, device)
+    capability = [ask("cuDeviceGetAttribute", which, device) for which in (75, 76)]
+    gpus[name.value.decode()] = ".".join(map(str, capability))
+print(json.dumps(gpus))
 """
 
 
@@ -62,7 +85,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the chapters can run."""
+        """Whether nothing is wrong."""
         return all(finding.ok for finding in self.findings)
 
     def __str__(self) -> str:
@@ -88,8 +111,10 @@ class Machine:
     missing: frozenset[str]  # libraries that the loader can't find
     wheels: frozenset[str]  # libraries that the CUDA wheels of this environment hold
     driver: tuple[int, ...]  # version, empty where it is unknown
+    gpus: dict[str, str]  # their names and compute capabilities, as the driver tells
     imports: str  # what IMPORT printed last, or the last line of its error
     kernels: dict[str, str]
+    dead: list[str]  # kernels whose Python is gone
 
 
 def doctor() -> Report:
@@ -103,14 +128,27 @@ def doctor() -> Report:
 
 def examine(machine: Machine) -> Report:
     """The report on a machine: causes first, then whether the chapters can run."""
-    causes = Report((*_basis(machine), *_cuda(machine)))
+    causes = Report(tuple(_basis(machine)))
+    if causes.ok:  # nothing can be installed elsewhere
+        causes = Report((*causes.findings, *_packages(machine), *_cuda(machine)))
     kernels = ", ".join(f"{name} ({folder})" for name, folder in machine.kernels.items())
-    last = Finding("kernels", True, kernels or "none of ours yet")
+    why = f"the Python of {', '.join(machine.dead)} is gone"
+    fix = " && ".join(f"{PYTHON} -m d2l_init kernel remove --name {one}" for one in machine.dead)
+    last = _finding("kernels", not machine.dead, kernels or "none of ours yet", why, fix)
     return Report((*causes.findings, _chapters(machine, causes.ok), last))
 
 
 def _finding(name: str, ok: object, found: str, why: str, fix: str) -> Finding:
     return Finding(name, True, found) if ok else Finding(name, False, f"{found}: {why}", fix)
+
+
+def _pip(*actions: str) -> str:
+    """A command for this Python's pip. uv makes environments without one, and CPython brings some
+    that are too old: before 24 they take a lock's ``coverage`` for another than ``coverage[toml]``.
+    """
+    version = next((one.version for one in metadata.distributions(name="pip")), "0")
+    first = ["ensurepip", "pip install 'pip>=24'"] * (int(version.split(".")[0]) < 24)
+    return " && ".join(f"{PYTHON} -m {one}" for one in (*first, *(f"pip {do}" for do in actions)))
 
 
 def _basis(machine: Machine) -> Iterator[Finding]:
@@ -120,16 +158,21 @@ def _basis(machine: Machine) -> Iterator[Finding]:
     yield _finding("platform", here in WHEELS, " on ".join(here), why, fix)
     found = ".".join(map(str, machine.python))
     why = "MXNet 1.9.1 needs NumPy 1.23, and that CPython 3.11"
-    fix = "uv venv --python 3.11 && make lab"
+    fix = f"make -C {shlex.quote(str(COURSE))} lab"
     yield _finding("Python", machine.python == (3, 11), found, why, fix)
+
+
+def _packages(machine: Machine) -> Iterator[Finding]:
     builds = [f"{name} {version}" for name, version in machine.versions.items() if "mxnet" in name]
     why = "installed over each other" if builds else "No module named 'mxnet'"
-    fix = "pip uninstall -y mxnet mxnet-cu112 && " * bool(builds) + CPU_BUILD
+    fix = _pip(*["uninstall -y mxnet mxnet-cu112"] * bool(builds), CPU_BUILD)
     yield _finding("MXNet", len(builds) == 1, ", ".join(builds) or "not installed", why, fix)
     found = machine.versions.get("numpy", "not installed")
     works = re.match(r"(1\.([01]?\d|2[0-3])|0)(\.|$)", found)
-    why = "MXNet would say module 'numpy' has no attribute 'bool'"
-    yield _finding("NumPy", works, found, why, "pip install numpy==1.23.5")
+    why = "MXNet 1.9.1 needs NumPy 1.23"
+    if builds and "numpy" in machine.versions:
+        why = "MXNet says module 'numpy' has no attribute 'bool'"
+    yield _finding("NumPy", works, found, why, _pip("install numpy==1.23.5"))
     if machine.system == "Linux":
         lacking = [name for name in SYSTEM_LIBRARIES if name in machine.missing]
         packages = " ".join(SYSTEM_LIBRARIES[name] for name in lacking)
@@ -146,8 +189,9 @@ def _cuda(machine: Machine) -> Iterator[Finding]:
         others = sorted(other for other in machine.wheels - {name} if other.startswith(stem))
         why = NOT_FOUND + (f"; {others[0]} is there, another version" if others else "")
         found, ok = (f"OSError: {name}", False) if name in machine.missing else ("found", True)
-        yield _finding(name, ok, found, why, CUDA_BUILD)
-    fix = f"without a GPU: pip uninstall -y mxnet-cu112 && {CPU_BUILD}"
+        yield _finding(name, ok, found, why, _pip(CUDA_BUILD))
+    to_cpu = _pip("uninstall -y mxnet-cu112", CPU_BUILD)
+    fix = f"without a GPU: {to_cpu}"
     if DRIVER in machine.missing:
         found, ok, why = "the NVIDIA driver is missing", False, f"{DRIVER}: {NOT_FOUND}"
     else:
@@ -155,13 +199,19 @@ def _cuda(machine: Machine) -> Iterator[Finding]:
         why = f"CUDA 11.2 needs {'.'.join(map(str, OLDEST_DRIVER))} or newer"
         found, fix = ".".join(map(str, machine.driver)), f"update the driver; {fix}"
     yield _finding("NVIDIA driver", ok, found or "version unknown", why, fix)
+    if machine.gpus:
+        found = ", ".join(f"{name} ({number})" for name, number in machine.gpus.items())
+        others = sorted({one for one in machine.gpus.values() if not re.match(CAPABILITIES, one)})
+        why = f"MXNet 1.9.1 has no code for compute capability {', '.join(others)}"
+        yield _finding("NVIDIA GPU", not others, found, why, to_cpu)
 
 
 def _chapters(machine: Machine, causes_ok: bool) -> Finding:
     try:
         version, cuda, gpus = json.loads(machine.imports)
     except ValueError:
-        fix = CPU_BUILD if causes_ok else "what is wrong above, then ask again"
+        build = CUDA_BUILD if "mxnet-cu112" in machine.versions else CPU_BUILD
+        fix = _pip(build) if causes_ok else "what is wrong above, then ask again"
         return Finding("chapters", False, f"they can't run: {machine.imports}", fix)
     found = f"MXNet {version}, {'CUDA' if cuda else 'CPU'} build, {gpus} GPUs: they can run"
     return Finding("chapters", True, found)
@@ -181,8 +231,10 @@ def this_machine() -> Machine:
         missing=frozenset(_run(LOAD, *SYSTEM_LIBRARIES, *CUDA_LIBRARIES, DRIVER).split()),
         wheels=frozenset(path.name for folder in cuda_folders() for path in folder.iterdir()),
         driver=_driver_version(),
+        gpus=seen_gpus(),
         imports=_run(IMPORT),
         kernels=installed_kernels(),
+        dead=dead_kernels(),
     )
 
 
@@ -198,6 +250,14 @@ def _run(code: str, *arguments: str) -> str:
         return f"no answer within {IMPORT_SECONDS} s"
     text = (ran.stdout if ran.returncode == 0 else ran.stderr).strip()
     return text.split("\n")[-1] if text else f"ended with status {ran.returncode}"
+
+
+def seen_gpus() -> dict[str, str]:
+    """Names and compute capabilities of the GPUs that the driver shows; none without a driver."""
+    try:
+        return dict(json.loads(_run(GPUS)))
+    except ValueError:
+        return {}
 
 
 def _driver_version() -> tuple[int, ...]:

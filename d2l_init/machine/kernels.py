@@ -1,11 +1,15 @@
 """Jupyter kernels that run this Python and find the CUDA libraries of its wheels."""
 
+from __future__ import annotations  # Python 3.9 can then ask the doctor
+
 import os
 import re
+import shutil
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import Any
 
 NAME, DISPLAY_NAME = "d2l-init", "Python 3.11 (d2l_init)"
 
@@ -22,15 +26,30 @@ def cuda_environment(before: str) -> dict[str, str]:
     return {"LD_LIBRARY_PATH": ":".join([*folders, before]).rstrip(":")} if folders else {}
 
 
-def installed_kernels() -> dict[str, str]:
-    """Names and folders of the kernels that :func:`install_kernel` made."""
+def _ours() -> dict[str, Any]:
     try:
         from jupyter_client.kernelspec import KernelSpecManager
     except ImportError:
         return {}
     specs = KernelSpecManager().get_all_specs()
     ours = (name for name, one in specs.items() if "d2l_init" in one["spec"].get("metadata", {}))
-    return {name: specs[name]["resource_dir"] for name in sorted(ours)}
+    return {name: specs[name] for name in sorted(ours)}
+
+
+def installed_kernels() -> dict[str, str]:
+    """Names and folders of the kernels that :func:`install_kernel` made."""
+    return {name: one["resource_dir"] for name, one in _ours().items()}
+
+
+def dead_kernels() -> list[str]:
+    """The names of those whose Python is gone, or whose environment."""
+    specs = {name: one["spec"] for name, one in _ours().items()}
+    return [
+        name
+        for name, spec in specs.items()
+        if not shutil.which(spec["argv"][0])
+        or not os.path.isdir(spec["metadata"]["d2l_init"]["prefix"])
+    ]
 
 
 def install_kernel(

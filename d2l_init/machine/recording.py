@@ -1,5 +1,7 @@
 """Notebooks run from top to bottom and kept with their outputs."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import sys

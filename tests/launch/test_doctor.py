@@ -1,13 +1,18 @@
 """The doctor names what is wrong in the words that users meet, and the command that fixes it."""
 
+import ast
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from launching import ROOT
 
-from d2l_init.machine.doctor import CUDA_LIBRARIES, DRIVER, Machine, doctor, examine
+from d2l_init.machine.doctor import CUDA_LIBRARIES, DRIVER, Machine, doctor, examine, seen_gpus
 
 RUNS = '["1.9.1", false, 0]'
 CPU = Machine(
@@ -18,14 +23,17 @@ CPU = Machine(
     missing=frozenset({*CUDA_LIBRARIES, DRIVER}),
     wheels=frozenset(),
     driver=(),
+    gpus={},
     imports=RUNS,
     kernels={},
+    dead=[],
 )
 CUDA = replace(
     CPU,
     versions={"mxnet-cu112": "1.9.1", "numpy": "1.23.5"},
     missing=frozenset(),
     driver=(535, 104, 5),
+    gpus={"Tesla T4": "7.5"},
     imports='["1.9.1", true, 1]',
 )
 BROKEN = {
@@ -35,7 +43,7 @@ BROKEN = {
     ),
     "both wheels": (
         replace(CPU, versions={**CPU.versions, "mxnet-cu112": "1.9.1"}, missing=frozenset()),
-        "MXNet", "installed over each other", "pip uninstall -y mxnet mxnet-cu112 && pip install",
+        "MXNet", "installed over each other", "pip uninstall -y mxnet mxnet-cu112 && ",
     ),
     "numpy too new": (
         replace(CPU, versions={**CPU.versions, "numpy": "1.26.4"}, imports="AttributeError: bool"),
@@ -47,7 +55,7 @@ BROKEN = {
     ),
     "python 3.12": (
         replace(CPU, python=(3, 12), imports="No module named 'mxnet'"),
-        "Python", "3.12: MXNet 1.9.1 needs NumPy 1.23", "uv venv --python 3.11",
+        "Python", "3.12: MXNet 1.9.1 needs NumPy 1.23", f"make -C {shlex.quote(str(ROOT))} lab",
     ),
     "a CUDA library missing": (
         replace(CUDA, missing=frozenset({"libcudart.so.11.0"}), imports="OSError"),
@@ -62,11 +70,24 @@ BROKEN = {
     "driver missing": (
         replace(CUDA, missing=frozenset({DRIVER}), driver=(), imports="OSError: libcuda.so.1"),
         "NVIDIA driver", "the NVIDIA driver is missing",
-        "without a GPU: pip uninstall -y mxnet-cu112 && pip install",
+        "pip uninstall -y mxnet-cu112 && ",
     ),
     "driver too old": (
         replace(CUDA, driver=(450, 80, 2)),
         "NVIDIA driver", "450.80.2: CUDA 11.2 needs 460.27 or newer", "update the driver",
+    ),
+    "a GPU too new": (
+        replace(CUDA, gpus={"Tesla T4": "7.5", "NVIDIA H100": "9.0"}, imports="no kernel image"),
+        "NVIDIA GPU", "NVIDIA H100 (9.0): MXNet 1.9.1 has no code for compute capability 9.0",
+        "pip uninstall -y mxnet-cu112 && ",
+    ),
+    "d2l absent beside the CUDA build": (
+        replace(CUDA, imports="No module named 'd2l'"),
+        "chapters", "No module named 'd2l'", "requirements/cu112.txt",
+    ),
+    "a kernel's Python gone": (
+        replace(CPU, kernels={"new": "/kernels/new", "old": "/kernels/old"}, dead=["old"]),
+        "kernels", "(/kernels/old): the Python of old is gone", "kernel remove --name old",
     ),
     "libgomp missing": (
         replace(CPU, missing=CPU.missing | {"libgomp.so.1"}, imports="OSError: libgomp.so.1"),
@@ -98,12 +119,58 @@ def test_each_trouble_is_named_with_its_fix(trouble):
     assert not report.ok
 
 
+@pytest.mark.parametrize("numpy", [{}, {"numpy": "2.3.1"}])
+def test_without_mxnet_nothing_is_said_in_its_name(numpy):
+    told = str(examine(replace(CPU, versions=numpy, imports="No module named 'mxnet'")))
+    assert "'bool'" not in told
+    assert "MXNet 1.9.1 needs NumPy 1.23" in told
+
+
+def test_in_a_wrong_python_the_one_way_out_is_another():
+    report = examine(BROKEN["python 3.12"][0])
+    wrong = [one for one in report.findings if not one.ok]
+    assert [one.name for one in wrong] == ["Python", "chapters"]
+
+
+@pytest.mark.parametrize(("pip", "as_it_is"), [([], False), (["23.2.1"], False), (["24.0"], True)])
+def test_packages_come_by_this_pythons_pip_whatever_the_folder(monkeypatch, pip, as_it_is):
+    found = [SimpleNamespace(version=version) for version in pip]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda name: found)
+    (mxnet,) = [one for one in examine(BROKEN["mxnet absent"][0]).findings if one.name == "MXNet"]
+    *first, last = mxnet.fix.split(" && ")
+    assert (first == []) == as_it_is
+    *install, lock = shlex.split(last)
+    assert install == [sys.executable, "-m", "pip", "install", "--require-hashes", "-r"]
+    assert Path(lock).is_absolute()
+    assert Path(lock).is_file()
+
+
+def test_python_3_9_can_ask():
+    for path in [*ROOT.glob("d2l_init/machine/*.py"), ROOT / "d2l_init/__main__.py"]:
+        text = path.read_text()
+        ast.parse(text, feature_version=(3, 9))
+        assert " | None" not in text or "from __future__ import annotations" in text, path
+
+
+@pytest.mark.parametrize(
+    ("capability", "ok"), [("9.0", False), ("8.9", True), ("7.5", True), ("3.7", False)]
+)
+def test_the_driver_is_asked_which_gpu_it_has(driver, monkeypatch, capability, ok):
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(driver))
+    assert seen_gpus() == {}
+    monkeypatch.setenv("STUB_CAPABILITY", capability)
+    assert seen_gpus() == {"Stub 0": capability}
+    found = {one.name: one for one in examine(replace(CUDA, gpus=seen_gpus())).findings}
+    assert found["NVIDIA GPU"].ok == ok
+    assert examine(replace(CPU, gpus=seen_gpus())).ok
+
+
 @pytest.mark.parametrize(
     "machine",
     [
         CPU,
         CUDA,
-        replace(CUDA, imports='["1.9.1", true, 0]'),
+        replace(CUDA, gpus={}, imports='["1.9.1", true, 0]'),
         replace(CPU, processor="aarch64"),
         replace(CPU, system="Darwin"),
     ],

@@ -41,6 +41,29 @@ def test_below_a_prefix_it_lies_where_an_environment_keeps_kernels(tmp_path):
     assert (place / "share" / "jupyter" / "kernels" / "gpu" / "kernel.json").is_file()
 
 
+@pytest.mark.parametrize("gone", ["python", "environment"])
+def test_one_whose_python_is_gone_is_named_with_a_command_that_removes_it(tmp_path, gone):
+    kernel("install", "--user", "--name", "well", data=tmp_path)
+    kernel("install", "--user", "--name", "dead", data=tmp_path)
+    file = tmp_path / "kernels" / "dead" / "kernel.json"
+    spec = json.loads(file.read_text())
+    if gone == "python":
+        spec["argv"][0] = str(tmp_path / "env/bin/python")
+    else:
+        spec["metadata"]["d2l_init"]["prefix"] = str(tmp_path / "env")
+    file.write_text(json.dumps(spec))
+    assert f"({file.parent}): its Python is gone\n" in kernel("list", data=tmp_path).stdout
+    env = os.environ | {"JUPYTER_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    doctor = [sys.executable, "-m", "d2l_init", "doctor", "--json"]
+    ran = subprocess.run(doctor, capture_output=True, text=True, env=env)
+    assert ran.returncode == 1
+    chapters, kernels = json.loads(ran.stdout)["findings"][-2:]
+    assert chapters["ok"], chapters
+    assert "the Python of dead is gone" in kernels["found"]
+    subprocess.run(kernels["fix"], shell=True, check=True, env=env, cwd=tmp_path)
+    assert os.listdir(tmp_path / "kernels") == ["well"]
+
+
 @pytest.mark.parametrize("name", ["conda_d2l", "With Space", "../up"])
 def test_names_that_a_platform_keeps_or_jupyter_refuses_are_refused(tmp_path, name):
     ran = kernel("install", "--user", "--name", name, data=tmp_path)

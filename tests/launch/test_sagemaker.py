@@ -96,6 +96,34 @@ def test_scripts_open_nothing_and_pipe_nothing_into_a_shell():
         assert word not in text
 
 
+SMI = """#!/bin/sh
+case "$*" in *compute_cap*) echo "$TOLD" ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "build"),
+    [
+        ("9.0", "cpu"), ("8.9", "cu112"), ("7.5", "cu112"), ("3.7", "cpu"), ("12.0", "cpu"),
+        ("8.0\n8.0", "cu112"), ("7.5\n9.0", "cpu"), ("", "cpu"), ("No devices were found", "cpu"),
+        ('Field "compute_cap" is not a valid field to query.', "cpu"),
+    ],
+)  # fmt: skip
+def test_the_cuda_build_is_for_gpus_that_mxnet_has_code_for(tmp_path, told, build):
+    (tmp_path / "nvidia-smi").write_text(SMI)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "D2L_INIT_VOLUME": str(tmp_path)}
+    command = ["bash", "-c", ". sagemaker/common.sh; build"]
+
+    def chosen(**more):
+        return subprocess.check_output(command, cwd=ROOT, env=env | more, text=True).strip()
+
+    assert chosen(TOLD=told) == build
+    assert chosen(TOLD=told, D2L_INIT_BUILD="cu112") == "cu112"
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    assert chosen() == "cpu"
+
+
 @pytest.fixture(scope="module")
 def created(tmp_path_factory):
     """Both kinds of instance, which build their environments at the same time."""
