@@ -9,6 +9,7 @@ nothing of the reader's own matplotlib settings changes how it looks.
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
+from os.path import commonprefix
 from typing import Any, TypeVar
 
 import matplotlib.style
@@ -113,7 +114,7 @@ def name_at_end(ax: Axes, ends: Sequence[tuple[str, float, int]]) -> None:
     places = _apart(np.clip(np.nan_to_num(heights), 0, 1)[order], line)
     for place, index in zip(places, order, strict=True):
         name, _, number = ends[index]
-        ax.annotate(name, (1, place), (6, 0), xycoords="axes fraction", va="center",
+        ax.annotate(clipped(name), (1, place), (6, 0), xycoords="axes fraction", va="center",
                     textcoords="offset points", color=color(number))  # fmt: skip
 
 
@@ -140,6 +141,18 @@ def draw_key(ax: Axes, *, points: str = "", line: str = "", band: str = "") -> N
 def short(value: float) -> str:
     """Three significant digits, with a real minus sign."""
     return f"{value:.3g}".replace("-", "−")
+
+
+def clipped(name: str, most: int = 28) -> str:
+    """The name, without its middle where it is long."""
+    head = most // 2
+    return name if len(name) <= most else f"{name[: head - 1]}…{name[head - most :]}"
+
+
+def brief(names: Sequence[str], most: int = 28) -> list[str]:
+    """Names of parameters or blocks without the prefix that all share, the long ones clipped."""
+    common = commonprefix(list(names)) if len(names) > 1 else ""  # noqa: RUF071
+    return [clipped(name[common.rfind("_") + 1 :] or name, most) for name in names]
 
 
 def describe(ax: Axes, sentence: str) -> None:

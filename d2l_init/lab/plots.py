@@ -3,8 +3,9 @@
 Everything is drawn from the record that :func:`d2l_init.trace` returns, never from a net.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
+from re import match
 from typing import Any
 
 import numpy as np
@@ -14,23 +15,38 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ..figures import GREY, color, describe, new_figure, plot_curves, short, styled
+from ..figures import (
+    GREY,
+    brief,
+    clipped,
+    color,
+    describe,
+    new_figure,
+    plot_curves,
+    short,
+    styled,
+)
 from ..laws import Floats
 from .theory import Activation, MeanField, critical_sigma_w, mean_field
 
 
 @styled
 def plot_signals(
-    trace: Any, theory: MeanField | Mapping[str, MeanField] | None = None, *, after: bool = False
+    trace: Any,
+    theory: MeanField | Mapping[str, MeanField] | None = None,
+    *,
+    after: bool | None = None,
+    blocks: str | Sequence[str] | None = None,
 ) -> Figure:
     """Root mean square of the signal at each layer, and of its gradient where that was traced.
 
     ``trace`` is one :class:`Trace` or a mapping from label to Trace, ``theory`` a MeanField or a
-    mapping with the same labels. Drawn are the pre-activations, which are the outputs of all
-    blocks but activations, or with ``after`` what the activations (or the blocks with a built-in
-    one) make of them. The theory's line has a band around it when it was given a width; of the
-    gradient it predicts the growth from its last layer back, so its line is tied to that layer.
-    What lies behind the theory's depth, such as an output layer, is not drawn.
+    mapping with the same labels. Like is compared with like: drawn are pre-activations, the outputs
+    of layers (blocks with weights); or activations, with ``after`` or where they are built into
+    layers, as in ``Dense(8, activation="relu")``. ``blocks`` chooses others: a class, a pattern at
+    the beginning of a name, or several. The theory's line has a band around it when it was given a
+    width; of the gradient it predicts the growth from its last layer back, so its line is tied to
+    that layer. What lies behind the theory's depth, such as an output layer, is not drawn.
 
     Raises ValueError for labels of ``theory`` that ``trace`` doesn't have, and without a layer.
     """
@@ -39,27 +55,70 @@ def plot_signals(
     if unknown := [label for label in theories if label not in traces]:
         raise ValueError(f"theory must have labels of trace ({', '.join(traces)}), got {unknown}")
     fields = {name: field for name, field in theories.items() if field}
-    frames = {name: _layers(one, fields.get(name), after) for name, one in traces.items()}
+    whole = {name: one.to_frame() for name, one in traces.items()}
+    chosen, what = _selected(whole, after, blocks)
+    after = what == "activations"
+    frames = {
+        name: frame[: fields[name].depth if name in fields else None]
+        for name, frame in chosen.items()
+    }
     gradients = all("grad_mean_square" in frame for frame in frames.values())
     figure = new_figure(3.4 if not gradients else 5.6, 1 + gradients, sharex=True)
     forward = {name: _signal(field, len(frames[name]), after) for name, field in fields.items()}
-    what = "activations" if after else "pre-activations"
     _plot_rms(figure.axes[0], frames, "mean_square", forward, what)
     if gradients:
-        back = {name: _gradient(field, frames[name]) for name, field in fields.items() if not after}
+        back = {name: _gradient(field, frames[name], after) for name, field in fields.items()}
         _plot_rms(figure.axes[1], frames, "grad_mean_square", back, "gradients")
         figure.axes[0].set_xlabel("")
-        figure.axes[1].get_legend().remove()  # the same as above
+        if legend := figure.axes[1].get_legend():
+            legend.remove()  # the same as above
+    _name_layers(figure.axes[-1], frames.values())
     return figure
 
 
-def _layers(trace: Any, theory: MeanField | None, after: bool) -> pd.DataFrame:
-    frame = trace.to_frame()
-    is_activation = frame["activation"] != ""
-    rows = frame[is_activation] if after and is_activation.any() else frame[~is_activation]
+def _selected(
+    frames: Mapping[str, pd.DataFrame], after: bool | None, blocks: Any
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """The rows to draw, and what they are."""
+    if blocks is not None:
+        rows = {
+            name: frame.iloc[_matching(frame, "blocks", blocks)] for name, frame in frames.items()
+        }
+        active = all((one["activation"] != "").all() for one in rows.values())
+        layers = all((_is_layer(one) & (one["activation"] == "")).all() for one in rows.values())
+        return rows, "activations" if active else "pre-activations" if layers else "outputs"
+    if after is None:
+        after = any((_is_layer(one) & (one["activation"] != "")).any() for one in frames.values())
+    return (
+        {name: _like(frame, after) for name, frame in frames.items()},
+        "activations" if after else "pre-activations",
+    )
+
+
+def _is_layer(frame: pd.DataFrame) -> pd.Series:
+    """Blocks with weights; in a record made elsewhere, that may not tell, all but activations."""
+    return frame["weights"] > 0 if "weights" in frame else frame["activation"] == ""
+
+
+def _like(frame: pd.DataFrame, after: bool) -> pd.DataFrame:
+    active = frame["activation"] != ""
+    rows = frame[active] if after and active.any() else frame[_is_layer(frame) & ~active]
     if rows.empty:
         raise ValueError("trace must have a layer to plot, got one of activations alone")
-    return rows[: theory.depth if theory else None]
+    return rows
+
+
+def _matching(frame: pd.DataFrame, argument: str, wanted: str | Sequence[str]) -> list[int]:
+    """Places of the rows of a class in ``wanted`` or whose name begins with a pattern in it."""
+    places: list[int] = []
+    for one in [wanted] if isinstance(wanted, str) else wanted:
+        found = [k for k, (name, block) in enumerate(zip(frame.index, frame["block"], strict=True))
+                 if one in (name, block) or match(one, name)]  # fmt: skip
+        if not found:
+            known = ", ".join([*dict.fromkeys(frame["block"]), *frame.index])
+            raise ValueError(f"{argument} must be among {clipped(known, 300)}, got {one!r}")
+        places += [found[0]] if argument == "layers" and one in frame.index else found
+    return sorted(set(places)) if argument == "blocks" else places
 
 
 def _plot_rms(
@@ -77,6 +136,14 @@ def _plot_rms(
     plot_curves(x, rms, theory, ax, xlabel="layer", ylabel=f"rms of {what}", log="y")
 
 
+def _name_layers(ax: Axes, frames: Iterable[pd.DataFrame]) -> None:
+    """On the axis, where all have the same names and there is room."""
+    (names, *others) = dict.fromkeys(tuple(brief(list(one.index), 16)) for one in frames)
+    room = sum(len(name) + 2 for name in names) < 90
+    if room and not others and len(set(names)) == len(names):
+        ax.set_xticks(range(1, len(names) + 1), names)
+
+
 def _signal(theory: MeanField, depth: int, after: bool) -> Floats:
     """The line and, for a width, the ends of its band."""
     band = [] if theory.width is None else [theory.q_low, theory.q_high]
@@ -84,17 +151,19 @@ def _signal(theory: MeanField, depth: int, after: bool) -> Floats:
     return np.asarray(np.sqrt(theory.after_activation(q) if after else q))
 
 
-def _gradient(theory: MeanField, frame: pd.DataFrame) -> Floats:
-    """From the last layer back, each layer multiplies the mean square by its own χ."""
-    back = np.append(np.cumprod(theory.chi[: len(frame) - 1][::-1])[::-1], 1.0)
+def _gradient(theory: MeanField, frame: pd.DataFrame, after: bool) -> Floats:
+    """From the last layer back: a layer multiplies by its χ, an activation by the next layer's."""
+    chi = theory.chi[1 : len(frame)] if after else theory.chi[: len(frame) - 1]
+    back = np.append(np.cumprod(chi[::-1])[::-1], 1.0)
     return np.asarray(np.sqrt(frame["grad_mean_square"].iloc[-1] * back))
 
 
 @styled
-def plot_layer_histograms(trace: Any, layers: Sequence[str] | None = None) -> Figure:
+def plot_layer_histograms(trace: Any, layers: str | Sequence[str] | None = None) -> Figure:
     """Histograms of what a few layers put out and, where traced, of the gradients there.
 
-    ``layers`` are names of blocks; by default up to five activations, from the first to the last.
+    ``layers`` are chosen as in :func:`plot_signals`; by default they are up to five activations,
+    from the first to the last.
     Each row is as high as its tallest bar. Gradients are drawn in units of their own root mean
     square, which stands beside them: their shape shows however small they are.
 
@@ -114,15 +183,12 @@ def plot_layer_histograms(trace: Any, layers: Sequence[str] | None = None) -> Fi
     return figure
 
 
-def _chosen(frame: pd.DataFrame, layers: Sequence[str] | None) -> list[int]:
-    if layers is None:
-        active = np.flatnonzero(frame["activation"] != "")
-        every = active if len(active) else np.arange(len(frame))
-        spread = np.linspace(0, len(every) - 1, min(5, len(every)))
-        return [int(every[round(place)]) for place in spread]
-    if missing := [name for name in layers if name not in frame.index]:
-        raise ValueError(f"layers must be among {', '.join(frame.index)}, got {missing}")
-    return [list(frame.index).index(name) for name in layers]
+def _chosen(frame: pd.DataFrame, layers: str | Sequence[str] | None) -> list[int]:
+    if layers is not None:
+        return _matching(frame, "layers", layers)
+    active = np.flatnonzero(frame["activation"] != "")
+    every = active if len(active) else np.arange(len(frame))
+    return [int(every[round(k)]) for k in np.linspace(0, len(every) - 1, min(5, len(every)))]
 
 
 def _draw_rows(ax: Axes, about: pd.DataFrame, counted: Sequence[Any], what: str) -> None:
@@ -143,7 +209,7 @@ def _draw_rows(ax: Axes, about: pd.DataFrame, counted: Sequence[Any], what: str)
     if not of_outputs:
         ax.set_xlim(-4, 4)
     rows = -np.arange(len(about))
-    ax.set(xlabel=what, yticks=rows, yticklabels=about.index if of_outputs else [])
+    ax.set(xlabel=what, yticks=rows, yticklabels=brief(list(about.index), 22) if of_outputs else [])
     ax.tick_params(left=False)
     ax.spines["left"].set_visible(False)
     describe(ax, f"{what.capitalize()}: {'; '.join(words)}.")

@@ -3,7 +3,7 @@
 Nothing here knows MXNet: a record made elsewhere, from a file or in another framework, does too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import isfinite, nan, sqrt
@@ -57,7 +57,10 @@ class Trace:
         return next((row["name"] for row in self.rows if row.get("nonfinite", 0) > 0), None)
 
     def __repr__(self) -> str:
-        return "\n".join([repr(self.to_frame()), *self._remarks()])
+        table = self.to_frame().to_string(
+            max_rows=60, line_width=100, float_format="{:.3g}".format, index_names=False
+        )
+        return "\n".join([table, *self._remarks()])
 
     def _repr_html_(self) -> str:
         remarks = [f"<p>{escape(remark)}</p>" for remark in self._remarks()]
@@ -89,7 +92,7 @@ def statistics(values: Array, axis: int | None, activation: str) -> dict[str, fl
     }
 
 
-_ENTRYWISE = {
+_ENTRYWISE: dict[str, Callable[[Array], Array]] = {
     **{name: known for name, known in ACTIVATIONS.items() if name != "linear"},
     "relu6": lambda z: np.clip(z, 0, 6),
     "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
@@ -109,7 +112,8 @@ def recognized(x: Array, y: Array, names: Sequence[str]) -> str:
     size = abs(y).max(initial=0.0)
     if not len(x) or not isfinite(size):
         return ""
-    same = [one for one, known in _ENTRYWISE.items() if abs(y - known(x)).max() <= 2e-3 * size]
+    near = {name: abs(y - known(x)).max() for name, known in _ENTRYWISE.items()}
+    same = [name for name, worst in near.items() if worst <= 2e-3 * size]
     if mine := [one for one in names if one in same]:
         return mine[0]
     slope = np.mean((x - x.mean()) * (y - y.mean())) / max(x.var(), 1e-300)

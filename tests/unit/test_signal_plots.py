@@ -106,6 +106,73 @@ def test_unknown_labels_of_the_theory_are_named():
         di.plot_signals({"a": traced(1.0)}, {"b": theory(1.0)})
 
 
+def built_in(layers=10, width=60):
+    """The commonest style of Gluon: activations inside the layers."""
+    net = nn.HybridSequential(prefix="n_")
+    with net.name_scope():
+        for _ in range(layers):
+            net.add(nn.Dense(width, activation="relu", use_bias=False, in_units=width))
+        net.add(nn.Dense(4, in_units=width))
+    net.initialize(di.VarianceScaling(2, distribution="normal", seed=1))
+    random = np.random.default_rng(0)
+    X = mnp.array(random.standard_normal((200, width)), dtype="float32")
+    y = mnp.array(random.integers(0, 4, 200))
+    trace = di.trace(net, X, y, loss.SoftmaxCrossEntropyLoss(), containers=True)
+    q0 = 2 * float((X**2).mean())
+    return trace, di.mean_field("relu", 2**0.5, 0, layers, q0=q0, width=width)
+
+
+def test_built_in_activations_are_compared_with_activations():
+    trace, field = built_in()
+    figure = di.plot_signals(trace, field)
+    signals, gradients = figure.axes
+    measured = trace.to_frame().query("activation == 'relu'")
+    assert signals.get_ylabel() == "rms of activations"
+    assert lines(signals, "measured")[0][1] == pytest.approx(measured["mean_square"] ** 0.5)
+    expected = field.after_activation(field.q) ** 0.5
+    assert lines(signals, "predicted")[0][1] == pytest.approx(expected)
+    assert "inside the band at 10 of 10 points" in di.caption(figure)
+    (_, back) = lines(gradients, "predicted")[0]
+    assert back[:-1] ** 2 / back[1:] ** 2 == pytest.approx(field.chi[1:])
+    grown = measured["grad_mean_square"].to_numpy()
+    assert grown[0] / grown[-1] == pytest.approx((back[0] / back[-1]) ** 2, rel=0.5)
+
+
+def test_blocks_are_chosen_by_class_or_pattern_and_named_on_the_axis():
+    trace, _ = built_in(3)
+    for blocks, names, what in (
+        ("Dense", ["dense0", "dense1", "dense2", "dense3"], "outputs"),
+        ("n_dense[12]", ["dense1", "dense2"], "activations"),
+        (["n_dense3"], ["n_dense3"], "pre-activations"),
+        (["HybridSequential", "n_dense0"], ["n_dense0", "n"], "outputs"),
+    ):
+        signals, gradients = di.plot_signals(trace, blocks=blocks).axes
+        assert [tick.get_text() for tick in gradients.get_xticklabels()] == names, blocks
+        assert signals.get_ylabel() == f"rms of {what}"
+    histograms = di.trace(two_layers(), mnp.ones((3, 4)), bins=9)
+    assert len(di.plot_layer_histograms(histograms, "Dense").axes[0].get_yticklabels()) == 2
+    with pytest.raises(ValueError, match=r"blocks must be among Dense, .*n_dense3.*got 'Conv2D'"):
+        di.plot_signals(trace, blocks="Conv2D")
+
+
+def two_layers():
+    net = nn.Sequential()
+    net.add(nn.Dense(3, in_units=4), nn.Dense(3, in_units=3))
+    net.initialize()
+    return net
+
+
+def test_norms_poolings_and_dropout_are_no_layers():
+    net = nn.Sequential(prefix="n_")
+    with net.name_scope():
+        net.add(nn.Conv2D(4, 3), nn.BatchNorm(), nn.Activation("relu"), nn.MaxPool2D())
+        net.add(nn.Dropout(0.5), nn.Dense(2))
+    net.initialize()
+    ax = di.plot_signals(di.trace(net, mnp.ones((2, 3, 8, 8)))).axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["conv0", "dense0"]
+    assert ax.get_ylabel() == "rms of pre-activations"
+
+
 def test_layer_histograms_have_the_shape_of_the_densities_of_the_chosen_layers():
     trace = traced(4.0, bins=40)
     outputs, gradients = di.plot_layer_histograms(trace, ["tanh1", "tanh12"]).axes
