@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .arguments import whole
 from .filling import Entrywise, Fill
-from .laws import Law
+from .laws import Law, refusal
 
 Shape = tuple[int, ...]
 
@@ -66,7 +66,7 @@ class Drawn(mx.init.Initializer):
         try:
             fill, kind = self._filling(shape), _checked_dtype(arr.dtype)
         except ValueError as error:
-            raise ValueError(f"parameter {str(name)!r}: {error}") from None
+            raise refusal(str(name), shape, error) from None
         array = arr.as_nd_ndarray()
         if in_reach(array):
             self._write(fill, str(name), array, shape, kind)

@@ -27,6 +27,7 @@ class Tally:
     finite: int
     low: float
     high: float
+    mean: float
     std: float
     atoms: dict[float, int]
 
@@ -58,7 +59,8 @@ def tally(values: Array, atoms: Sequence[float] = ()) -> Tally:
     mean = sum(sums) / max(finite, 1)
     std = sqrt(max(sum(squares) / max(finite, 1) - mean**2, 0.0))
     taken = dict(zip(atoms, map(sum, hits), strict=True))
-    return Tally(flat.size, finite, float(min(lows)), float(max(highs)), std, taken)
+    low, high = float(min(lows)), float(max(highs))
+    return Tally(flat.size, finite, low, high, mean + shift, std, taken)
 
 
 def _each_piece(function: Callable[[Array], Result], flat: Array) -> list[Result]:

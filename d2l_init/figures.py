@@ -10,15 +10,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from os.path import commonprefix
+from re import match
 from typing import Any, TypeVar
 
 import matplotlib.style
 import numpy as np
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from .arguments import one_of
@@ -163,8 +167,8 @@ def describe(ax: Axes, sentence: str) -> None:
 def caption(figure_or_axes: Figure | Axes) -> str:
     """A sentence or two made from what is plotted, for the text under a figure.
 
-    Axes that this package drew tell what was measured and predicted; for others, each labelled
-    line is put into words: where it starts and ends, and between which values it stays.
+    Axes that this package drew tell what was measured and predicted; for others, lines, bars,
+    points and images are put into words: where they start and end, and between which values.
     """
     axes = [figure_or_axes] if isinstance(figure_or_axes, Axes) else figure_or_axes.axes
     return " ".join(words for ax in axes if (words := _words(ax)))
@@ -173,16 +177,34 @@ def caption(figure_or_axes: Figure | Axes) -> str:
 def _words(ax: Axes) -> str:
     own, title = str(ax.get_label()), ax.get_title("center") or ax.get_title("left")
     if own:
-        return "" if own.startswith("<") else own  # matplotlib's <colorbar>
-    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
-    parts = [f"{line.get_label()} {_course(line.get_ydata())}" for line in lines]
-    what = f"{ax.get_ylabel()} against {ax.get_xlabel()}"
-    return f"{title + ': ' if title else ''}{what}. {'; '.join(parts)}." if parts else ""
+        return "" if own == "<colorbar>" else own
+    parts = [f"{_name(line, 'a line')} {_course(line.get_ydata())}" for line in ax.get_lines()]
+    for bars in (group for group in ax.containers if isinstance(group, BarContainer)):
+        parts.append(f"{_name(bars, 'bars')} {_course([bar.get_height() for bar in bars])}")
+    for image in ax.get_images():
+        values = np.asarray(image.get_array())
+        size = " × ".join(map(str, values.shape))
+        parts.append(f"an image of {size} values, {short(values.min())} to {short(values.max())}")
+    parts += [f"{_name(cloud, 'points')}: {len(cloud.get_offsets())}"
+              for cloud in ax.collections if isinstance(cloud, PathCollection)]  # fmt: skip
+    axes = " against ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
+    return (
+        f"{title + ': ' if title else ''}{axes + '. ' if axes else ''}{'; '.join(parts)}."
+        * bool(parts)
+    )
+
+
+def _name(artist: Any, without: str) -> str:
+    label = str(artist.get_label())
+    return without if match(r"_(child|container)?\d+$|_nolegend_$", label) else label
 
 
 def _course(y: Any) -> str:
     """From where to where, and between which values if it leaves these two."""
-    y = np.asarray(y, dtype=float)
+    try:
+        y = np.asarray(y, dtype=float)
+    except (TypeError, ValueError):  # words, dates
+        return f"from {y[0]} to {y[-1]}"
     y = y[np.isfinite(y)]
     if not len(y):
         return "nowhere finite"
@@ -200,7 +222,7 @@ def show(figure_or_axes: Figure | Axes, title: str = "") -> None:
     closed, so that the notebook doesn't show it a second time.
     """
     figure = figure_or_axes.figure if isinstance(figure_or_axes, Axes) else figure_or_axes
-    words = f"{title}. " * bool(title) + caption(figure)
+    words = " ".join(filter(None, [f"{title}." * bool(title), caption(figure)]))
     (ax, *others) = figure.axes
     if title and not (others or ax.get_title("left") or ax.get_title("center")):
         ax.set_title(title, loc="left")
@@ -209,6 +231,8 @@ def show(figure_or_axes: Figure | Axes, title: str = "") -> None:
     display(figure)  # type: ignore[no-untyped-call]
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close(figure)
+    if not words:
+        return
     text = {"text/markdown": f"*{words}*", "text/plain": words}
     display(text, raw=True)  # type: ignore[no-untyped-call]
 
@@ -232,9 +256,10 @@ def plot_curves(
     line and the two ends of its band, which holds 95 of 100 measurements; a number is a grey guide
     line, and ``vlines`` holds vertical ones. A measured curve of shape (runs, points) is drawn as
     its median, with a pale band from the smallest to the largest run. Without predicted curves more
-    than 25 points are drawn as a line. ``log`` names the logarithmic axes (``""``, ``"x"``, ``"y"``
-    or ``"xy"``). The caption tells each measured curve's ``summary``: its ``"course"``, or the
-    place of its ``"minimum"``, for values that differ between machines.
+    than 25 points are drawn as a line. Words and dates in ``x`` stand side by side. ``log`` names
+    the logarithmic axes (``""``, ``"x"``, ``"y"`` or ``"xy"``). The caption tells each measured
+    curve's ``summary``: its ``"course"``, or the place of its ``"minimum"``, for values that differ
+    between machines.
 
     >>> ax = plot_curves([1, 2], {"std": [[1, 4], [3, 4]]}, {"level": 2}, xlabel="n", ylabel="s")
     >>> print(caption(ax))
@@ -242,7 +267,7 @@ def plot_curves(
     """
     one_of("summary", summary, ("course", "minimum"))
     ax = new_figure().axes[0] if ax is None else ax
-    x = np.asarray(x, dtype=float)
+    x, ticks = _numbers(x)
     runs = {name: np.atleast_2d(np.asarray(one, float)) for name, one in measured.items()}
     theory = {name: np.asarray(one, float) for name, one in (predicted or {}).items()}
     curves = {name: np.atleast_2d(one) for name, one in theory.items() if one.ndim}
@@ -260,11 +285,22 @@ def plot_curves(
         ends.append((name, last[np.isfinite(last)][-1] if np.isfinite(last).any() else 0, number))
     words += _draw_guides(ax, {k: float(v) for k, v in theory.items() if not v.ndim}, vlines or {})
     if "x" not in log and np.array_equal(x, np.round(x)):
-        ax.xaxis.get_major_locator().set_params(integer=True)  # layers and steps have no halves
+        whole = MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True)
+        ax.xaxis.set_major_locator(whole)  # layers and steps have no halves
+    if ticks:
+        ax.set_xticks(x, ticks)
     name_at_end(ax, ends)
     _draw_key_of(ax, max(map(len, runs.values()), default=0), joined, list(curves.values()))
     describe(ax, f"{ylabel} against {xlabel}. {'; '.join(words)}.")
     return ax
+
+
+def _numbers(x: ArrayLike) -> tuple[Floats, list[str]]:
+    """The values as numbers; words and dates by their places, with what stands there."""
+    try:
+        return np.asarray(x, dtype=float), []
+    except (TypeError, ValueError):
+        return np.arange(len(x), dtype=float), list(map(str, x))  # type: ignore[arg-type]
 
 
 def _draw_theory(ax: Axes, x: Floats, curve: Floats, runs: Floats | None, number: int) -> str:

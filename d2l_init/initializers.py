@@ -272,12 +272,19 @@ class DeltaOrthogonal(_Centred):
         if inputs > outputs:
             raise ValueError(
                 "DeltaOrthogonal needs at least as many outputs as inputs (per group), "
-                f"got {outputs} outputs and {inputs} inputs in shape {shape}"
+                f"got {outputs} outputs and {inputs} inputs in shape {shape}; take it where it "
+                f"fits, once shapes are known: {_WHERE_IT_FITS}"
             )
         return blocks
 
     def _fill_block(self, block: NDArray[Any], seeds: Sequence[int]) -> None:
         block[...] = self.gain * haar(block.shape, seeds, block.dtype)
+
+
+_WHERE_IT_FITS = (
+    "for p in net.collect_params().values(): p.initialize(default_init=DeltaOrthogonal() "
+    "if len(p.shape) > 2 and p.shape[0] >= p.shape[1] else he_normal(), force_reinit=True)"
+)
 
 
 def _else_zero(chance: float, parts: list[tuple[float, Any]]) -> Law:

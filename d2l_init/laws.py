@@ -6,15 +6,16 @@ lay it over histograms, the tests hold draws to it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isclose, prod, sqrt
+from inspect import isroutine
+from math import comb, isclose, prod, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from .arguments import one_of
-from .quadrature import normal_mean
+from .arguments import number, one_of
+from .quadrature import as_function, normal_mean
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +56,13 @@ class Law:
         return sqrt(sum(p * (_var(part) + (_mean(part) - centre) ** 2) for p, part in self.parts))
 
     @property
+    def kurtosis(self) -> float:
+        """Fourth central moment over the square of the variance: 3 of a normal law."""
+        c = self.mean
+        fourth = sum(chance * _fourth(part, c) for chance, part in self.parts)
+        return float(fourth / self.std**4) if self.std else 1.0
+
+    @property
     def atoms(self) -> dict[float, float]:
         """Probability of each single value that has one."""
         found: dict[float, float] = {}
@@ -90,6 +98,16 @@ def _mean(part: Any) -> float:
     return float(part if _is_number(part) else part.mean())
 
 
+def _fourth(part: Any, c: float) -> float:
+    """E[(x − c)⁴], from the moments of the distribution about 0."""
+    first = [1.0, *(_moment(part, order) for order in range(1, 5))]
+    return float(sum(comb(4, k) * first[k] * (-c) ** (4 - k) for k in range(5)))
+
+
+def _moment(part: Any, order: int) -> float:
+    return float(part**order if _is_number(part) else part.moment(order))
+
+
 def _var(part: Any) -> float:
     return 0.0 if _is_number(part) else float(part.var())
 
@@ -108,9 +126,10 @@ def law(initializer: Any, shape: Sequence[int], *, name: str = "weight") -> Law:
     0.01
 
     A class is known by itself, not by its parents: a subclass draws what its author wrote.
-    Raises LookupError when no law is known, ValueError when the initializer can't fill the shape.
+    Raises LookupError when no law is known, ValueError when the initializer can't fill the shape,
+    has arguments that MXNet refuses, or is none.
     """
-    initializer = _created(initializer)
+    initializer = created(initializer)
     kind = type(initializer)
     try:
         if "law" in vars(kind):
@@ -118,7 +137,7 @@ def law(initializer: Any, shape: Sequence[int], *, name: str = "weight") -> Law:
         if kind.__module__ == "mxnet.initializer" and kind.__name__ in _BUILT_IN:
             return _BUILT_IN[kind.__name__](initializer, tuple(shape))
     except ValueError as error:
-        raise ValueError(f"parameter {name!r}: {error}") from None
+        raise refusal(name, tuple(shape), error) from None
     raise LookupError(f"no law is known for {kind.__name__}: {_NO_LAW.get(kind.__name__, _HOW)}")
 
 
@@ -130,7 +149,18 @@ _NO_LAW = {
 }
 
 
-def _created(initializer: Any) -> Any:
+def refusal(name: str, shape: Sequence[int], error: ValueError) -> ValueError:
+    """The error with the parameter's name, and for one axis with what it usually starts from."""
+    start = "ones" if name.endswith(("gamma", "var")) else "zeros"
+    hint = f"; give this parameter an initializer of its own, such as {start!r}"
+    return ValueError(f"parameter {name!r}: {error}{hint * (len(shape) == 1)}")
+
+
+def created(initializer: Any) -> Any:
+    """The initializer that a registered name stands for; ValueError for what can't be one."""
+    if isinstance(initializer, type) or isroutine(initializer):
+        name = initializer.__name__
+        raise ValueError(f"initializer must be called first: {name}(...), got {name}")
     if not isinstance(initializer, str):
         return initializer
     from mxnet import init
@@ -144,12 +174,18 @@ def _created(initializer: Any) -> Any:
         ) from None
 
 
-def _uniform(low: float, high: float) -> Law:
-    return Law([(1.0, stats.uniform(low, high - low) if high > low else low)])
+def _uniform(argument: str, value: float, per_unit: float | None = None) -> Law:
+    """U(−value, value); or with variance ``value · per_unit`` / 3."""
+    if number(argument, value) < 0:
+        raise ValueError(f"{argument} must be at least 0, got {value!r}")
+    high = value if per_unit is None else sqrt(value * per_unit)
+    return Law([(1.0, stats.uniform(-high, 2 * high) if high > 0 else 0.0)])
 
 
-def _normal(mean: float, std: float) -> Law:
-    return Law([(1.0, stats.norm(mean, std) if std > 0 else mean)])
+def _normal(argument: str, value: float, per_unit: float | None = None) -> Law:
+    """N(0, value²); or with variance ``value · per_unit``."""
+    std = number(argument, value, positive=True)
+    return Law([(1.0, stats.norm(0.0, std if per_unit is None else sqrt(std * per_unit)))])
 
 
 def _counted(values: ArrayLike) -> Law:
@@ -170,9 +206,9 @@ def _xavier(initializer: Any, shape: tuple[int, ...]) -> Law:
     fan_in, fan_out = prod(shape[1:]), shape[0] * prod(shape[2:])
     factors = {"avg": (fan_in + fan_out) / 2, "in": fan_in, "out": fan_out}
     factor = factors[one_of("factor_type", initializer.factor_type, factors)]
-    scale = sqrt(initializer.magnitude / factor)
-    kinds = {"uniform": _uniform(-scale, scale), "gaussian": _normal(0.0, scale)}
-    return kinds[one_of("rnd_type", initializer.rnd_type, kinds)]
+    kinds = {"uniform": _uniform, "gaussian": _normal}
+    draw = kinds[one_of("rnd_type", initializer.rnd_type, kinds)]
+    return draw("magnitude", initializer.magnitude, 1 / factor)
 
 
 def _bilinear(initializer: Any, shape: tuple[int, ...]) -> Law:
@@ -193,8 +229,8 @@ _BUILT_IN: dict[str, Callable[[Any, tuple[int, ...]], Law]] = {
     "Zero": lambda initializer, shape: Law([(1.0, 0.0)]),
     "One": lambda initializer, shape: Law([(1.0, 1.0)]),
     "Constant": _constant,
-    "Uniform": lambda initializer, shape: _uniform(-initializer.scale, initializer.scale),
-    "Normal": lambda initializer, shape: _normal(0.0, initializer.sigma),
+    "Uniform": lambda initializer, shape: _uniform("scale", initializer.scale),
+    "Normal": lambda initializer, shape: _normal("sigma", initializer.sigma),
     "Xavier": _xavier,
     "MSRAPrelu": _xavier,
     "Bilinear": _bilinear,
@@ -213,8 +249,7 @@ def axes(shape: Sequence[int], layout: str | None = None, groups: int = 1) -> st
     """
     if not 2 <= len(shape) <= 5:
         raise ValueError(
-            f"a shape of 2 to 5 axes is needed to tell inputs from outputs, got {tuple(shape)}; "
-            "give this parameter an initializer of its own, such as 'zeros'"
+            f"a shape of 2 to 5 axes is needed to tell inputs from outputs, got {tuple(shape)}"
         )
     if min(shape) < 1:
         raise ValueError(f"every size in shape must be known and positive, got {tuple(shape)}")
@@ -274,18 +309,19 @@ def gain(activation: str | Callable[[Floats], Floats], slope: float = 0.01) -> f
 
     By name it is the table in use: linear 1, sigmoid 1 and tanh 5/3 (conventions of Torch, kept by
     PyTorch's ``calculate_gain``), relu √2 and leaky_relu √(2/(1 + slope²)) (He et al. 2015, eqs.
-    10 and 15), selu 3/4 (from a forum post; Klambauer et al. 2017 need 1). For a function of NumPy
-    arrays it is computed: 1/√E[φ(z)²] with z standard normal, which keeps the second moment of
-    the next layer's inputs at 1.
+    10 and 15), selu 3/4 (from a forum post; Klambauer et al. 2017 need 1). For a function of
+    NumPy's or MXNet's arrays it is computed: 1/√E[φ(z)²] with z standard normal, which keeps the
+    second moment of the next layer's inputs at 1.
 
     >>> gain("relu"), round(gain(lambda z: np.maximum(z, 0)), 12)
     (1.4142135623730951, 1.414213562373)
     >>> round(gain("tanh"), 3), round(gain(np.tanh), 3)
     (1.667, 1.593)
 
-    Raises ValueError for an unknown name and for a function that returns another shape, a value
-    that is not finite, or zero everywhere.
+    Raises ValueError for an unknown name, a slope that is no finite number, and for a function
+    that doesn't work entry by entry, returns a value that is not finite, or zero everywhere.
     """
+    slope = number("slope", slope)
     if isinstance(activation, str):
         return _GAINS[one_of("activation", activation, _GAINS)](slope)
     return 1 / sqrt(_second_moment(activation))
@@ -293,10 +329,8 @@ def gain(activation: str | Callable[[Floats], Floats], slope: float = 0.01) -> f
 
 def _second_moment(activation: Callable[[Floats], Floats]) -> float:
     """E[φ(z)²] for a standard normal z."""
-    z = np.linspace(-2, 2, 8)
-    if (shape := np.shape(activation(z))) != z.shape:
-        raise ValueError(f"activation must return the shape it is given, {z.shape}, got {shape}")
-    moment = normal_mean(lambda z: activation(z) ** 2, 1.0)
+    function = as_function(activation)
+    moment = normal_mean(lambda z: function(z) ** 2, 1.0)
     if not 0 < moment < np.inf:
         raise ValueError(f"activation must have a finite E[φ(z)²] above 0, got {moment}")
     return moment

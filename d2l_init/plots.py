@@ -1,7 +1,7 @@
 """Histograms of weights with the law of the draw on top, and the words that go with them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
+from math import ceil, isfinite
 from re import match
 from textwrap import fill
 from typing import Any
@@ -12,10 +12,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from .arguments import whole
 from .base import weights
 from .counting import Tally, histogram, tally
-from .figures import GREY, PALE, color, describe, draw_key, new_figure, short, styled
-from .laws import Law, law
+from .figures import (
+    GREY,
+    PALE,
+    brief,
+    clipped,
+    color,
+    describe,
+    draw_guide,
+    draw_key,
+    new_figure,
+    short,
+    styled,
+)
+from .fits import Sample, constants, listed, sources
+from .laws import Law, created
 
 
 @styled
@@ -26,8 +40,8 @@ def plot_histogram(
 
     Values that the law takes with a probability of their own (its atoms) are drawn apart: the share
     of entries as a point, the probability as a stem. ``values`` is an array of NumPy or MXNet on
-    any device, ``name`` what the caption calls it. NaN and infinite entries are left out and
-    counted.
+    any device or a Parameter, ``name`` what the caption calls it. NaN and infinite entries are left
+    out and counted.
 
     >>> ax = plot_histogram([0.1, 0.4, 0.2, 0.2], name="four values")
     >>> print(ax.get_label())
@@ -35,6 +49,8 @@ def plot_histogram(
 
     Raises ValueError for an empty array.
     """
+    if isinstance(values, mx.gluon.Parameter):
+        values, name = _values(values), values.name if name == "values" else name
     array = np.asarray(values.asnumpy() if hasattr(values, "asnumpy") else values)
     if array.size == 0:
         raise ValueError(f"values must not be empty, got shape {array.shape}")
@@ -119,20 +135,37 @@ def _in_words(name: str, law: Law | None, counted: Tally) -> str:
     return words + f"; {lost} not finite" * bool(lost) + "."
 
 
-def plot_weights(net: Any, init: Any = None) -> Figure:
+def plot_weights(net: Any, init: Any = None, *, which: Any = None) -> Figure:
     """A histogram for each parameter of a block, with its law on top where that is known.
 
     Gluon forgets what ``net.initialize(init)`` drew with, so pass ``init``: an initializer, a
-    registered name, or a mapping from a pattern (as in ``net.collect_params(pattern)``) to one.
-    Parameters that have an initializer of their own, as biases do, are known without. Those of a
-    few values only, as zero biases, are given in words.
+    registered name, or a mapping from patterns (as in ``net.collect_params(pattern)``) to
+    initializers, of which the first that matches counts. As in Gluon, a parameter's own initializer
+    wins, unless its full name is in the mapping. The caption says what was taken for the law, and
+    where a draw doesn't fit it (more than 5 standard errors of its mean or standard deviation off).
+    Parameters of a few values only, as zero biases, are given in words.
 
-    Raises ValueError for a net without parameters, or with one that has no values yet.
+    With more than 12 parameters to draw, the figure has a row for each instead, the worst fit
+    first: measured standard deviation over the law's, and where 95 of 100 draws lie. ``which``
+    chooses parameters: a pattern, a ParameterDict, or a number of worst fits to see as histograms.
+
+    Raises ValueError for a net without parameters, or with one that has no values yet, for an
+    ``init`` that is no initializer, and for patterns that match nothing.
     """
-    parameters = list(net.collect_params().values())
+    every = net.collect_params()
+    worst = None if which is None or not isinstance(which, int) else whole("which", which, 1)
+    chosen = net.collect_params(which) if isinstance(which, str) else which
+    parameters = list((every if which is None or worst else chosen).values())
     if not parameters:
-        raise ValueError(f"net must have parameters to plot, got {type(net).__name__} with none")
-    return _panels((p.name, _values(p), _initializer_of(p, init)) for p in parameters)
+        known = clipped(", ".join(every), 200) or f"{type(net).__name__} with none"
+        asked = f", which={which!r}" * (which is not None)
+        raise ValueError(f"net must have parameters to plot, got {known}{asked}")
+    _check(init, every)
+    shown, rest = _split([Sample(p.name, _values(p), _initializer_of(p, init)) for p in parameters])
+    if worst or len(shown) > _MOST_PANELS:
+        shown = sorted(shown, key=lambda one: -one.misfit)[:worst]
+    drawn = _overview if not worst and len(shown) > _MOST_PANELS else _histograms
+    return _finished(drawn(shown), rest, sources(shown))
 
 
 def _values(parameter: Any) -> NDArray[Any]:
@@ -145,10 +178,28 @@ def _values(parameter: Any) -> NDArray[Any]:
         ) from None
 
 
+def _check(init: Any, parameters: Iterable[str]) -> None:
+    """Refuses what can't have drawn anything."""
+    given = list(init.values()) if isinstance(init, Mapping) else [init]
+    for one in given:
+        try:
+            known = one is None or hasattr(created(one), "_init_weight") or hasattr(one, "law")
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"init must be an initializer: {error}") from None
+        if not known:
+            raise ValueError(f"init must be an initializer or a registered name, got {one!r}")
+    unused = [key for key in (init if isinstance(init, Mapping) else ())
+              if not any(match(key, name) for name in parameters)]  # fmt: skip
+    if unused:
+        raise ValueError(f"init must have patterns that match a parameter, got {unused}")
+
+
 def _initializer_of(parameter: Any, init: Any) -> Any:
     if isinstance(init, Mapping):
         found = [value for pattern, value in init.items() if match(pattern, parameter.name)]
-        return found[0] if found else parameter.init
+        if parameter.name in init:
+            return init[parameter.name]
+        init = found[0] if found else None
     return parameter.init if parameter.init is not None else init
 
 
@@ -169,73 +220,93 @@ def gallery(initializers: Mapping[str, Any] | Sequence[Any], shape: Sequence[int
         parameter = mx.gluon.Parameter("weight", shape=sizes, init=initializer, grad_req="null")
         parameter.initialize(ctx=mx.cpu())
         title = title if isinstance(title, str) else own
-        panels.append((title, parameter.data().asnumpy(), initializer))
-    return _panels(panels)
+        panels.append(Sample(title, parameter.data().asnumpy(), initializer))
+    shown, rest = _split(panels)
+    return _finished(_histograms(shown), rest)
+
+
+def _split(panels: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Those with more than a few values, to be drawn, and the others, to be told."""
+    shown = [one for one in panels if one.counted.is_spread] or list(panels)
+    return shown, [one for one in panels if one not in shown]
 
 
 @styled
-def _panels(panels: Iterable[tuple[str, NDArray[Any], Any]]) -> Figure:
-    """A panel for each with more than a few values, and a line of words for the others."""
-    every = [
-        (name, values, _law_or_none(made_by, name, values)) for name, values, made_by in panels
-    ]
-    counts = [tally(values, list(law.atoms) if law else []) for _, values, law in every]
-    shown = [k for k, one in enumerate(counts) if one.is_spread] or list(range(len(every)))
-    columns = min(len(shown), 3)
-    rows = ceil(len(shown) / columns)
-    figure = new_figure(0.4 + 1.9 * rows, rows, columns)
-    for ax in figure.axes[len(shown) :]:
-        ax.remove()
-    for place, (ax, k) in enumerate(zip(figure.axes, shown, strict=True)):
-        (name, values, law), counted = every[k], counts[k]
-        _draw(ax, values, law, counted, key=place == 0)
-        ax.set_title(f"{name} {'×'.join(map(str, values.shape))}", fontsize="medium", pad=17)
-        spread = f"std {short(counted.std)}" + (f", law {short(law.std)}" if law else "")
-        ax.annotate(spread, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
-                    fontsize="small", color=GREY)  # fmt: skip
-        describe(ax, _in_words(name, law, counted))
-    for ax in figure.axes[::columns]:
-        ax.set_ylabel("density" if counts[shown[0]].is_spread else "share")
-    rest = [(every[k][0], counts[k], every[k][2]) for k in range(len(every)) if k not in shown]
-    words = "; ".join(_constants(rest))
+def _finished(figure: Figure, rest: Sequence[Sample], laws: str = "") -> Figure:
+    """With a line of words for the others, and the laws that were taken."""
+    words = "; ".join(constants(rest))
     lines = fill(words.replace(" %", "\N{NO-BREAK SPACE}%"), 95)
-    figure.supxlabel(f"weight\n{lines}".strip(), fontsize="small", color=GREY)
-    describe(figure.axes[-1], figure.axes[-1].get_label() + f" {words}." * bool(words))
+    figure.supxlabel(f"{figure.get_label()}\n{lines}".strip(), fontsize="small", color=GREY)
+    told = [figure.axes[-1].get_label(), laws, f"{words}." * bool(words)]
+    describe(figure.axes[-1], " ".join(filter(None, told)))
     return figure
 
 
-def _law_or_none(initializer: Any, name: str, values: NDArray[Any]) -> Law | None:
-    try:
-        return law(initializer, values.shape, name=name) if initializer is not None else None
-    except LookupError:
-        return None
+@styled
+def _histograms(shown: Sequence[Sample]) -> Figure:
+    columns = min(len(shown), 3)
+    rows = ceil(len(shown) / columns)
+    figure = new_figure(0.4 + 1.9 * rows, rows, columns)
+    figure.set_label("weight")
+    for ax in figure.axes[len(shown) :]:
+        ax.remove()
+    room = 70 // columns
+    tight = max(len(f"{one.name} {one.shape}") for one in shown) > room
+    names = brief([one.name for one in shown], room) if tight else [one.name for one in shown]
+    for place, (ax, name, one) in enumerate(zip(figure.axes, names, shown, strict=True)):
+        _draw(ax, one.values, one.law, one.counted, key=place == 0)
+        ax.set_title(name if tight else f"{name} {one.shape}", fontsize="medium", pad=17)
+        std, law_std = short(one.counted.std), short(one.law.std) if one.law else ""
+        spread = f"{one.shape}, " * tight + f"std {std}" + f", law {law_std}" * bool(one.law)
+        ax.annotate(spread, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
+                    fontsize="x-small" if tight else "small",
+                    color=color(1) if one.misfit > 5 else GREY)  # fmt: skip
+        words = _in_words(one.name, one.law, one.counted)
+        if len(shown) * len(words) > _MOST_WORDS:
+            words = f"{name}: std {std}" + f", law {law_std}" * bool(one.law) + "."
+        describe(ax, words + _NO_FIT * (one.misfit > 5))
+    for ax in figure.axes[::columns]:
+        ax.set_ylabel("density" if shown[0].counted.is_spread else "share")
+    return figure
 
 
-def _constants(few: Sequence[tuple[str, Tally, Law | None]]) -> list[str]:
-    """Parameters of a few values in words, those of the same values together."""
-    names: dict[str, list[str]] = {}
-    for name, counted, known in few:
-        names.setdefault(_values_in_words(counted, known), []).append(name)
-    return [
-        f"{', '.join(same) if len(same) < 5 else f'{len(same)} parameters'}: {words}"
-        for words, same in names.items()
-    ]
+_MOST_PANELS = 12
+_NO_FIT = " This draw does not fit its law."
+_MOST_NAMES, _MOST_WORDS = 60, 600
 
 
-def _values_in_words(counted: Tally, law: Law | None) -> str:
-    if counted.finite < counted.size:
-        return f"{counted.size - counted.finite} of {counted.size} not finite"
-    known = law is not None and sum(counted.atoms.values()) == counted.size
-    words = _shares_in_words(counted.shares if known else {counted.low: 1.0})
-    if law is None:
-        return words
-    if known and all(abs(counted.shares[a] - chance) < 1e-9 for a, chance in law.atoms.items()):
-        return f"{words}, as the law says"
-    said = f"std {short(law.std)}" if sum(law.atoms.values()) < 1 else _shares_in_words(law.atoms)
-    return f"{words} (law: {said})"
-
-
-def _shares_in_words(shares: Mapping[float, float]) -> str:
-    if 1.0 in shares.values():
-        return f"all {short(next(atom for atom, share in shares.items() if share == 1))}"
-    return ", ".join(f"{short(100 * share)} % are {short(atom)}" for atom, share in shares.items())
+@styled
+def _overview(shown: Sequence[Sample]) -> Figure:
+    """A row for each: the measured standard deviation over the law's, the worst fit first."""
+    known = [one for one in shown if one.law and isfinite(one.error)]
+    drawn = known or sorted(shown, key=lambda one: -one.counted.std)
+    figure = new_figure(min(1.2 + 0.14 * len(drawn), 9.5))
+    figure.set_label("measured std / law's std" if known else "measured std")
+    (ax,) = figure.axes
+    rows = -np.arange(len(drawn))
+    ratios = np.array([one.counted.std / (one.law.std if one.law else 1.0) for one in drawn])
+    reach = 1.96 * np.array([one.error for one in drawn])
+    if known:
+        ax.barh(rows, 2 * reach, 0.8, 1 - reach, color=color(0), alpha=0.18)
+        draw_guide(ax, "law", x=1)
+    ax.plot(ratios, rows, "o", color=color(0), markerfacecolor="white", markersize=3)
+    every = ceil(len(drawn) / _MOST_NAMES)
+    names = brief([f"{one.name} {one.shape}" for one in drawn], 40)
+    ax.set_yticks(rows[::every], names[::every], fontsize="x-small")
+    ax.tick_params(left=False)
+    ax.spines["left"].set_visible(False)
+    ax.set_ylim(-len(drawn), 1)
+    draw_key(ax, points="measured", band="95 % of draws" * bool(known))
+    inside = int((abs(ratios - 1) <= reach).sum())
+    words = (
+        f"Measured std{' over the law' * bool(known)} of {len(drawn)} parameters, "
+        f"{sum(one.counted.size for one in drawn)} entries: from {short(ratios.min())} to "
+        f"{short(ratios.max())}" + f", {inside} in the range of 95 of 100 draws" * bool(known) + "."
+    )
+    if bad := [f"{one.name} ({short(one.counted.std / max(one.law.std, 1e-300))})"
+               for one in shown if one.law and one.misfit > 5]:  # fmt: skip
+        words += f" No fit to its law: {listed(bad)}."
+    if lacking := [one.name for one in shown if not one.law]:
+        words += f" Without a known law: {listed(lacking)}."
+    describe(ax, words)
+    return figure
