@@ -48,7 +48,7 @@ class Sample:
         if self.counted.low < low - room or self.counted.high > high + room:
             return inf
         off = abs(self.counted.mean - self.law.mean) / std * sqrt(self.counted.finite)
-        return max(off, abs(self.counted.std / std - 1) / self.error)
+        return float(max(off, abs(self.counted.std / std - 1) / self.error))
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
