@@ -178,15 +178,18 @@ def _words(ax: Axes) -> str:
     own, title = str(ax.get_label()), ax.get_title("center") or ax.get_title("left")
     if own:
         return "" if own == "<colorbar>" else own
-    parts = [f"{_name(line, 'a line')} {_course(line.get_ydata())}" for line in ax.get_lines()]
+    lines = list(ax.get_lines())
+    named = [line for line in lines if _name(line, "")] or lines
+    parts = [f"{_name(line, 'a line')} {_course(line.get_ydata())}" for line in named]
     for bars in (group for group in ax.containers if isinstance(group, BarContainer)):
         parts.append(f"{_name(bars, 'bars')} {_course([bar.get_height() for bar in bars])}")
     for image in ax.get_images():
         values = np.asarray(image.get_array())
         size = " × ".join(map(str, values.shape))
         parts.append(f"an image of {size} values, {short(values.min())} to {short(values.max())}")
-    parts += [f"{_name(cloud, 'points')}: {len(cloud.get_offsets())}"
-              for cloud in ax.collections if isinstance(cloud, PathCollection)]  # fmt: skip
+    for cloud in ax.collections:
+        if isinstance(cloud, PathCollection) and len(cloud.get_offsets()) > 1:  # no contour
+            parts.append(f"{_name(cloud, 'points')}: {len(cloud.get_offsets())}")
     axes = " against ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
     return (
         f"{title + ': ' if title else ''}{axes + '. ' if axes else ''}{'; '.join(parts)}."

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from inspect import signature
 from math import inf, sqrt
 from typing import Any
 
-import mxnet as mx
 from numpy.typing import NDArray
 
 from .counting import Tally, tally
@@ -70,11 +70,16 @@ def sources(shown: Sequence[Sample]) -> str:
 
 
 def _label(initializer: Any) -> str:
+    """As it would be called; where that is long, without arguments that have their default."""
     made = created(initializer)
-    given = getattr(made, "_kwargs", {}) if isinstance(made, mx.init.Initializer) else {}
-    own = "law" in vars(type(made)) and type(made).__module__.startswith("d2l_init")
-    words = ", ".join(f"{key}={value!r}" for key, value in given.items())
-    return repr(made) if own else f"{type(made).__name__}({clipped(words, 40)})"
+    if type(made).__module__.startswith("d2l_init."):
+        return clipped(repr(made), 60)
+    known = signature(type(made)).parameters
+    given = {key: repr(value) for key, value in getattr(made, "_kwargs", {}).items()}
+    if len(str(given)) > 30:
+        given = {k: v for k, v in given.items() if k not in known or v != repr(known[k].default)}
+    words = ", ".join(f"{key}={' '.join(value.split())}" for key, value in given.items())
+    return clipped(f"{type(made).__name__}({words})", 60)
 
 
 def constants(few: Sequence[Sample]) -> list[str]:
