@@ -134,7 +134,8 @@ def lecun_normal(**options: Any) -> VarianceScaling:
 class TruncatedNormal(Drawn):
     """A normal law, cut at ``bound`` standard deviations on either side of the mean.
 
-    ``std`` is the one before the cut, as in PyTorch, Keras and JAX; the law has the one after it.
+    ``std`` is the one before the cut, as in Keras and JAX; the law has the one after it. (PyTorch's
+    ``trunc_normal_`` cuts at numbers, −2 and 2: with a small ``std`` it cuts nothing.)
 
     >>> round(TruncatedNormal(std=1.0).law((8, 4)).std, 4)
     0.8796
@@ -164,7 +165,8 @@ class TruncatedNormal(Drawn):
 class HaarOrthogonal(Drawn):
     """``gain`` times a matrix with orthonormal rows or columns, every such matrix equally likely.
 
-    Axes after the first are flattened; the shorter side is the orthonormal one.
+    Axes after the first are flattened; the shorter side is the orthonormal one. Of the stacked
+    gates of a recurrent layer the stack is orthogonal, not each gate.
 
     >>> w = HaarOrthogonal(seed=0).sample((3, 5), "float64")
     >>> bool(np.allclose(w @ w.T, np.eye(3)))

@@ -3,8 +3,8 @@
 import os
 import signal
 import sys
+import tempfile
 from collections import defaultdict
-from typing import ClassVar
 from unittest import mock
 
 import pytest
@@ -24,7 +24,7 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # As plugins of their own they see notebooks and doctests too, which are not below this folder.
     config.pluginmanager.register(SemanticsRestored())
-    config.pluginmanager.register(TwoThreads())
+    config.pluginmanager.register(KernelsOfTheirOwn())
     if os.environ.get("REQUIRE_ALL"):
         config.pluginmanager.register(RequireAll())
 
@@ -49,16 +49,25 @@ def numpy_semantics_now():
     return bool(npx.is_np_shape()), npx.is_np_array()
 
 
-class TwoThreads:
-    """nbval's kernels compute with two threads, whatever the machine; test_rounds has one."""
+class KernelsOfTheirOwn:
+    """nbval's kernels have two threads, whatever the machine, and see no settings of the user's."""
 
-    # passive: two threads that spin while they wait take both cores from the other worker
-    THREADS: ClassVar = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.own = {
+            "OMP_NUM_THREADS": "2",
+            "OMP_WAIT_POLICY": "passive",  # two that spin take both cores from the other worker
+            "IPYTHONDIR": self.folder.name,
+            "MATPLOTLIBRC": os.devnull,
+        }
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item):
-        with mock.patch.dict(os.environ, self.THREADS if item.path.suffix == ".ipynb" else {}):
+        with mock.patch.dict(os.environ, self.own if item.path.suffix == ".ipynb" else {}):
             return (yield)
+
+    def pytest_unconfigure(self):
+        self.folder.cleanup()
 
 
 @pytest.fixture

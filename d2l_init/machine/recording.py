@@ -69,8 +69,9 @@ def _execute(notebook: Any, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         manager = client.create_kernel_manager()
         manager.transport, manager.ip = "ipc", f"{folder}/kernel"  # no port for others to listen to
-        # an IPython folder of its own: no start-up file of the user's must leak in
-        with client.setup_kernel(env={**os.environ, "IPYTHONDIR": folder}):
+        # no start-up file, profile or matplotlibrc of the user's must leak in
+        own = {"IPYTHONDIR": folder, "MATPLOTLIBRC": os.devnull}
+        with client.setup_kernel(env={**os.environ, **own}):
             # cell by cell: client.execute() would answer signals in our place
             for index, cell in enumerate(notebook.cells):
                 try:

@@ -50,7 +50,8 @@ def run(path: Path, **environment: str):
         manager.transport, manager.ip = "ipc", f"{folder}/kernel"
         peaks: list[float] = []
         client.on_cell_executed = lambda **_: peaks.append(_peak(manager))
-        client.execute(env={**os.environ, "IPYTHONDIR": folder, **environment})
+        own = {"IPYTHONDIR": folder, "MATPLOTLIBRC": os.devnull}
+        client.execute(env={**os.environ, **own, **environment})
     return notebook, max(peaks)
 
 

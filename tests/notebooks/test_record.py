@@ -50,6 +50,27 @@ def test_the_second_recording_changes_nothing_and_metadata_is_any_machines(noteb
     assert all("execution" not in cell.metadata for cell in saved.cells)
 
 
+def test_the_readers_own_settings_leave_no_trace(notebook, tmp_path):
+    path = notebook(
+        "%matplotlib inline\nimport matplotlib", FIGURE, "matplotlib.rcParams['font.size']"
+    )
+    assert record(path).returncode == 0
+    before = path.read_bytes()
+    home = tmp_path / "home"
+    startup = home / ".ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("print('hello')")
+    svg = "c.InlineBackend.figure_formats = {'svg'}"
+    (home / ".ipython/profile_default/ipython_kernel_config.py").write_text(svg)
+    (home / ".config/matplotlib").mkdir(parents=True)
+    (home / ".config/matplotlib/matplotlibrc").write_text("figure.dpi: 150\nfont.size: 20\n")
+    environment = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
+    environment = {k: v for k, v in environment.items() if k not in ("IPYTHONDIR", "MPLCONFIGDIR")}
+    again = record(path, env=environment)
+    assert "unchanged" in again.stderr, again.stderr
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [("1 / 0", "ZeroDivisionError"), ("import os\nos._exit(9)", "DeadKernelError")],
