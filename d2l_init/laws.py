@@ -278,7 +278,8 @@ def fans(shape: Sequence[int], *, layout: str | None = None, groups: int = 1) ->
     ((4, 8), (72, 144), (36, 72))
 
     A transposed convolution of stride s spreads its input over s times as many places along each
-    axis, so that one output sums about 1/s per axis of its fan-in: no fan shows that.
+    axis, so that one output sums about 1/s per axis of its fan-in: no fan shows that. An embedding
+    sums nothing: neither of its fans means anything.
     Source: He et al. 2015, section 2.2. Raises ValueError as :func:`axes` does.
     """
     letters = axes(shape, layout, groups)

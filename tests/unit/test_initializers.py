@@ -163,6 +163,44 @@ def test_identity_hands_its_input_on():
     assert np.array_equal(transposed(image).asnumpy(), image.asnumpy())
 
 
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize("initializer", [di.Identity, di.DeltaOrthogonal])
+def test_only_the_centre_of_a_kernel_is_filled(initializer, size):
+    weight = initializer(2).sample((4, 4, size, size, 1))
+    centre = weight[:, :, size // 2, size // 2, 0]
+    assert np.allclose(centre @ centre.T, 4 * np.eye(4), atol=1e-5)
+    weight[:, :, size // 2, size // 2, 0] = 0
+    assert not weight.any()
+
+
+@pytest.mark.parametrize(("nonzero", "inputs"), [(1, 6), (5, 6), (6, 6), (7, 6), (1, 1)])
+def test_sparse_at_its_edges(nonzero, inputs):
+    """One input, all but one, all, and more than there are."""
+    weight = di.Sparse(nonzero, seed=1).sample((500, inputs))
+    chosen = min(nonzero, inputs)
+    assert ((weight != 0).sum(axis=1) == chosen).all()
+    share = (weight != 0).mean(axis=0)
+    expected = chosen / inputs
+    assert abs(share - expected).max() < 4.5 * (expected * (1 - expected) / 500) ** 0.5 + 1e-12
+    assert di.Sparse(nonzero).law((500, inputs)).atoms.get(0.0, 0) == pytest.approx(1 - expected)
+    assert abs(weight[weight != 0].std() - 1) < 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_mixture_at_its_edges(dtype):
+    """Neighbouring parts share an end, and no entry lies beyond one."""
+    steps = di.Mixture([(0.25, (0, 1)), (0.5, (1, 2)), (0.25, (2, 3))], seed=4)
+    values = np.sort(steps.sample((400, 500), dtype).ravel())
+    assert 0 <= values[0] < 1e-3
+    assert 3 - 1e-3 < values[-1] <= 3
+    for end, chance in ((1, 0.25), (2, 0.75)):
+        assert abs((values < end).mean() - chance) < 4.5 * (chance * (1 - chance) / 2e5) ** 0.5
+        assert abs(values - end).min() < 1e-4
+    rare = di.Mixture([(1e-3, -1.0), (1 - 1e-3, 1.0)], seed=2).sample((400, 500), dtype)
+    assert abs((rare == -1).mean() - 1e-3) < 4.5 * (1e-3 / 2e5) ** 0.5
+    assert set(np.unique(rare)) == {-1, 1}
+
+
 def test_delta_orthogonal_keeps_the_norm_of_every_image():
     image = mx.nd.random.normal(shape=(2, 4, 5, 5))
     layer = nn.Conv2D(8, 3, padding=1, in_channels=4, weight_initializer=di.DeltaOrthogonal())

@@ -8,6 +8,7 @@ from mxnet.gluon import contrib, nn, rnn
 from mxnet.gluon.model_zoo.vision import mobilenet
 
 import d2l_init as di
+from d2l_init.lab import signals
 
 RANDOM = np.random.default_rng(0)
 MEAN = lambda out, y: out.reshape((len(out), -1)).mean(axis=1)  # noqa: E731
@@ -62,6 +63,46 @@ def test_an_activation_is_known_by_what_it_does(name, training):
     X = nd.array(RANDOM.standard_normal((20, 8)))
     rows = di.trace(net, X, training=training).rows
     assert [row["activation"] for row in rows] == ["", expected]
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((4, 3, 5, 6), 1), ((4, 3, 2, 5, 6), 1), ((4, 5, 3), 2), ((4, 3), 1)]
+)
+def test_units_of_a_block_without_layout_lie_where_channels_do(shape, axis):
+    """A unit is dead that is 0 for all inputs and places; here it is one of three."""
+    dead = np.ones(3)
+    dead[1] = 0
+    along = [3 if place == axis else 1 for place in range(len(shape))]
+    mask = nd.array(np.broadcast_to(dead.reshape(along), shape))
+    net = nn.Sequential()
+    net.add(
+        nn.Dense(int(np.prod(shape[1:])), in_units=2), Reader(lambda x: x.reshape(shape) * mask)
+    )
+    net.initialize(mx.init.Normal(1))
+    row = di.trace(net, nd.array(RANDOM.standard_normal((4, 2)))).rows[1]
+    assert row["dead"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("name", list(signals._ENTRYWISE))
+def test_every_activation_known_by_name_is_mxnets_own(name):
+    own = {
+        "relu": nd.relu, "tanh": nd.tanh, "sigmoid": nd.sigmoid, "softsign": nd.softsign,
+        "softrelu": lambda x: nd.Activation(x, act_type="softrelu"),
+        "log_sigmoid": lambda x: nd.log(nd.sigmoid(x)),
+        "leaky_relu": lambda x: nd.LeakyReLU(x, act_type="leaky", slope=0.01),
+        "elu": lambda x: nd.LeakyReLU(x, act_type="elu", slope=1),
+        "selu": lambda x: nd.LeakyReLU(x, act_type="selu"),
+        "gelu": lambda x: nd.LeakyReLU(x, act_type="gelu"),
+        "swish": lambda x: x * nd.sigmoid(x),
+        "relu6": lambda x: nd.clip(x, 0, 6),
+        "hard_sigmoid": lambda x: nd.hard_sigmoid(x, alpha=1 / 6),
+        "hard_swish": lambda x: x * nd.hard_sigmoid(x, alpha=1 / 6),
+        "mish": lambda x: x * nd.tanh(nd.Activation(x, act_type="softrelu")),
+    }[name]  # fmt: skip
+    x = np.linspace(-8, 8, 1001)
+    y = own(nd.array(x, dtype="float32")).asnumpy()
+    assert signals._ENTRYWISE[name](x) == pytest.approx(y, abs=1e-5)
+    assert signals.recognized(x, y, ["reader"]) == name
 
 
 def test_a_relu_that_meets_no_negative_value_is_known_by_its_name():
