@@ -22,7 +22,7 @@ bench:
 	@$(ready); exec "$$python" tests/benchmarks/bench.py --readme
 
 lock:
-	@only_uv=1; $(ready); set -- pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate; \
+	@only_uv=1; $(ready); set -- pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras; \
 	"$$uv" "$$@" --python-version 3.11 --extra cpu --extra test pyproject.toml -o requirements/cpu.txt; \
 	"$$uv" "$$@" --python-version 3.11 --extra cu112 -c requirements/cpu.txt pyproject.toml -o requirements/cu112.txt; \
 	echo uv | "$$uv" "$$@" --python-version 3.8 - -o requirements/uv.txt
