@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .arguments import whole
-from .base import weights
+from .base import leaf, weights
 from .counting import Tally, histogram, tally
 from .figures import (
     GREY,
@@ -149,8 +149,8 @@ def plot_weights(net: Any, init: Any = None, *, which: Any = None) -> Figure:
     first: measured standard deviation over the law's, and where 95 of 100 draws lie. ``which``
     chooses parameters: a pattern, a ParameterDict, or a number of worst fits to see as histograms.
 
-    Raises ValueError for a net without parameters, or with one that has no values yet, for an
-    ``init`` that is no initializer, and for patterns that match nothing.
+    Raises ValueError for a net without parameters or values, for an ``init`` that is no
+    initializer, and for patterns that match nothing.
     """
     every = net.collect_params()
     worst = None if which is None or not isinstance(which, int) else whole("which", which, 1)
@@ -161,11 +161,16 @@ def plot_weights(net: Any, init: Any = None, *, which: Any = None) -> Figure:
         asked = f", which={which!r}" * (which is not None)
         raise ValueError(f"net must have parameters to plot, got {known}{asked}")
     _check(init, every)
+    lacking = [p.name for p in parameters if p._data is None]
+    drawn = [p for p in parameters if p._data is not None]
+    if any(leaf(p).ndim > 1 for p in drawn):  # the others belong to blocks that were never called
+        parameters = drawn
     shown, rest = _split([Sample(p.name, _values(p), _initializer_of(p, init)) for p in parameters])
     if worst or len(shown) > _MOST_PANELS:
         shown = sorted(shown, key=lambda one: -one.misfit)[:worst]
-    drawn = _overview if not worst and len(shown) > _MOST_PANELS else _histograms
-    return _finished(drawn(shown), rest, sources(shown))
+    figure = (_overview if not worst and len(shown) > _MOST_PANELS else _histograms)(shown)
+    without = f"Without values: {listed(lacking)}." if lacking else ""
+    return _finished(figure, rest, f"{sources(shown)} {without}".strip())
 
 
 def _values(parameter: Any) -> NDArray[Any]:

@@ -20,6 +20,9 @@ _FORGETFUL: dict[str, dict[str, Any]] = {
     "_contrib_BatchNormWithReLU": {"use_global_stats": True},
     "RNN": {"p": 0},
 }
+# What recurrent cells keep from step to step.
+_OF_CELLS = {"_counter", "_init_counter", "_prev_output", "drop_inputs_mask", "drop_states_mask",
+             "drop_outputs_mask"}  # fmt: skip
 # A compiled graph is in one mode as a whole.
 _IN_GRAPHS = _FORGETFUL | {"BatchNorm": {"use_global_stats": True}, "Dropout": {"p": 0}}
 
@@ -38,15 +41,21 @@ def parameters_of(net: Any) -> list[Any]:
 
 @contextmanager
 def block_by_block(net: Any) -> Iterator[None]:
-    """The net isn't hybridized here: a compiled graph calls no block."""
+    """The net isn't hybridized here: a compiled graph calls no block. Its cells begin anew."""
     active = [block for block in blocks_of(net) if getattr(block, "_active", False)]
+    cells = [block for block in blocks_of(net) if isinstance(block, rnn.RecurrentCell)]
+    before = [{name: vars(cell)[name] for name in _OF_CELLS & vars(cell).keys()} for cell in cells]
     try:
         for block in active:
             block._active = False  # hybridize() would drop the graph
+        for cell in cells:
+            cell.reset()  # what a graph left in it has no values
         yield
     finally:
         for block in active:
             block._active = True
+        for cell, own in zip(cells, before, strict=True):
+            vars(cell).update(own)
 
 
 @contextmanager

@@ -172,6 +172,33 @@ def test_a_wrapped_parameter_has_the_gradient_of_its_leaf():
     assert rows[0]["weight_grad_std"] == pytest.approx(rows[1]["weight_grad_std"])
 
 
+@pytest.mark.parametrize("cell", [
+    lambda: rnn.ZoneoutCell(rnn.GRUCell(5), 0.3, 0.3),
+    lambda: contrib.rnn.VariationalDropoutCell(rnn.GRUCell(5), 0.3, 0.3, 0.3),
+])  # fmt: skip
+def test_a_hybridized_cell_keeps_what_it_remembers(cell):
+    class Steps(gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell()
+
+        def hybrid_forward(self, F, x):
+            self.cell.reset()
+            return self.cell.unroll(3, x, layout="NTC", merge_outputs=True)[0]
+
+    net = Steps()
+    net.initialize(mx.init.Normal(0.5))
+    X, y = nd.array(RANDOM.standard_normal((4, 3, 2))), nd.zeros(4)
+    plain = di.trace(net, X, y, MEAN).rows
+    net.hybridize()
+    net(X)
+    before = dict(vars(net.cell))
+    assert di.trace(net, X, y, MEAN).rows == plain
+    assert {name: id(value) for name, value in vars(net.cell).items()} == {
+        name: id(value) for name, value in before.items()
+    }
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("layer", [rnn.GRU, rnn.RNN, rnn.LSTM])
 def test_what_lies_in_front_of_a_frozen_recurrent_layer_has_its_gradient(layer, frozen):

@@ -14,7 +14,6 @@ import pytest
 from scipy import integrate, special, stats
 
 from d2l_init import critical_sigma_w, mean_field
-from d2l_init.quadrature import normal_mean
 
 DENSITY = stats.norm.pdf
 
@@ -89,7 +88,7 @@ def test_the_critical_tanh_net_loses_its_signal_like_one_over_twice_the_layer():
     theory = mean_field("tanh", 1, 0, depth=3000)
     layer = np.arange(1, 3001)
     assert np.allclose((2 * layer * theory.q)[[299, 2999]], 1, rtol=0.02)
-    assert (theory.q_star, theory.xi_c, theory.xi_q) == (0.0, inf, inf)
+    assert (theory.q_star, theory.xi_q) == (0.0, inf)
     assert theory.chi_1 == pytest.approx(1, abs=1e-9)
 
 
@@ -296,7 +295,8 @@ def test_the_log_of_q_in_relu_nets_has_the_predicted_mean():
     [
         ({"depth": 0}, "depth must be a whole number of at least 1, got 0"),
         ({"depth": 2.5}, "depth must be a whole number"),
-        ({"sigma_w": -1}, "sigma_w must be at least 0, got -1"),
+        ({"sigma_w": -1}, "sigma_w must be from 0 to 1e30, got -1"),
+        ({"sigma_w": 1e31}, "sigma_w must be from 0 to 1e30, got 1e\\+31"),
         ({"sigma_b": float("nan")}, "sigma_b must be a finite number"),
         ({"q0": 0}, "q0 must be a positive number, got 0"),
         ({"c0": 1.1}, "c0 must be from -1 to 1, got 1.1"),
@@ -304,7 +304,12 @@ def test_the_log_of_q_in_relu_nets_has_the_predicted_mean():
         ({"activation": "tanhh"}, "activation must be one of linear, relu, leaky_relu, tanh"),
         ({"activation": 3}, "activation must be a name or a function"),
         ({"activation": lambda z: 1.0 if z > 0 else 0.0}, "activation must take NumPy arrays"),
-        ({"activation": lambda z: z.sum()}, "activation must give a finite number for each"),
+        ({"activation": lambda z: z.sum()}, "activation must return the shape it is given"),
+        (
+            {"activation": lambda z: z.astype("float16")},
+            "activation must return float32 or float64",
+        ),
+        ({"activation": lambda z: z / abs(z)}, "activation must give a finite number for each"),
         ({"activation": lambda z: np.log(z - 9)}, "activation must give a finite number for each"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
@@ -323,42 +328,22 @@ def test_a_band_without_a_width_is_refused():
 
 
 def test_an_activation_without_a_critical_line_is_refused():
-    with pytest.raises(ValueError, match="activation must have a σ_w at which"):
-        critical_sigma_w("gelu", 0.3)
-    with pytest.raises(ValueError, match="sigma_b must be at least 0"):
+    for activation, sigma_b in [("gelu", 0.3), ("swish", 0.2)]:
+        with pytest.raises(
+            ValueError, match=r"activation must have a σ_w at which .* may jump over"
+        ):
+            critical_sigma_w(activation, sigma_b)
+    with pytest.raises(ValueError, match="sigma_b must be from 0 to 1e30"):
         critical_sigma_w("tanh", -0.1)
 
 
 def test_a_dead_end_is_no_crash():
     theory = mean_field("relu", 0, 0, depth=4, q0=2.0)
     assert theory.q.tolist() == [2, 0, 0, 0]
-    assert (theory.q_star, theory.chi_1, theory.xi_c) == (0, 0, 0)
+    assert (theory.q_star, theory.chi_1, theory.xi_q) == (0, 0, 0)
+    assert np.isnan([theory.c_star, theory.xi_c]).all()
+    assert np.isnan(mean_field("relu", 0, 0, depth=4, width=9).spread).all()
     assert log(mean_field("tanh", 0, 0.5, depth=3).q_star) == pytest.approx(log(0.25))
-
-
-# --- functions and numbers that are hard to integrate --------------------------------------------
-
-
-def test_a_function_in_float32_gives_four_digits_without_taking_all_memory():
-    theory = mean_field(lambda z: np.tanh(z.astype("float32")), 1.5, 0.2, depth=5, c0=0.5)
-    exact = mean_field("tanh", 1.5, 0.2, depth=5, c0=0.5)
-    found = [theory.q_star, theory.chi_1, theory.c[-1]]
-    assert found == pytest.approx([exact.q_star, exact.chi_1, exact.c[-1]], rel=1e-4)
-
-
-def test_a_signal_that_underflows_keeps_its_correlation():
-    theory = mean_field("tanh", 1e-3, 0, depth=80, c0=0.3)
-    assert theory.q[-1] == 0
-    assert np.isfinite(theory.c).all()
-
-
-@pytest.mark.parametrize("scale", [0.2, 1.0, 7.0, 300.0])
-@pytest.mark.parametrize("edge", [0.0, 0.1, 1.0])
-def test_means_find_a_kink_wherever_it_is(edge, scale):
-    z = edge / scale  # E[max(s x − e, 0)] = s φ(e/s) − e Φ(−e/s)
-    expected = scale * DENSITY(z) - edge * stats.norm.cdf(-z)
-    found = normal_mean(lambda x: np.maximum(x - edge, 0), scale)
-    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_theory_needs_no_mxnet():
