@@ -240,3 +240,22 @@ def test_it_works_with_and_without_numpy_semantics(np_mode):
         layer = nn.Dense(8, in_units=4, prefix="")
         layer.initialize(di.he_normal(seed=1))
         assert np.array_equal(layer.weight.data().asnumpy(), di.he_normal(seed=1).sample((8, 4)))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+@pytest.mark.parametrize(
+    ("name", "variance"), [("glorot", 2 / (64 + 256)), ("he", 2 / 64), ("lecun", 1 / 64)]
+)
+def test_rules_have_the_variance_of_their_papers(name, variance, kind):
+    law = getattr(di, f"{name}_{kind}")().law((256, 64))
+    assert law.std**2 == pytest.approx(variance)
+    cut = {"uniform": 3**0.5, "normal": 2 / 0.87962566103423978}[kind]  # ends in deviations
+    assert law.support[1] == pytest.approx(cut * law.std)
+
+
+def test_defaults_are_those_of_keras_pytorch_and_the_papers():
+    assert di.TruncatedNormal() == di.TruncatedNormal(0.02, 0.0, 2.0)
+    assert di.VarianceScaling() == di.VarianceScaling(1.0, "fan_in", "truncated_normal")
+    assert di.Sparse() == di.Sparse(15, 1.0)
+    for kind in (di.HaarOrthogonal, di.DeltaOrthogonal, di.Identity):
+        assert kind() == kind(1.0)
