@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 from mxnet import autograd
 from mxnet.base import check_call
 from mxnet.gluon import SymbolBlock, rnn
@@ -68,6 +69,12 @@ def stand_ins(net: Any, *, gradients: bool) -> Iterator[None]:
     data = [(p, p._data) for p in parameters_of(net) if p._data is not None]
     layers = [block for block in blocks_of(net) if isinstance(block, (rnn.RNN, rnn.LSTM, rnn.GRU))]
     recurrent = {p for layer in layers for p in layer.params.values()}
+    for layer in layers if gradients else ():
+        if layer._num_layers > 1 and np.dtype(layer.l0_i2h_weight.dtype) == np.float64:
+            raise ValueError(
+                f"net must have float32, or recurrent blocks of one layer each: of {layer.name} "
+                "MXNet gives wrong gradients for the lower layers' weights in float64"
+            )
     try:
         for p, arrays in data:
             p._data = [a.detach() if p._differentiable else a.copy() for a in arrays]

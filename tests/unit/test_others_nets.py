@@ -199,6 +199,36 @@ def test_a_hybridized_cell_keeps_what_it_remembers(cell):
     }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [rnn.LSTM, rnn.GRU, rnn.RNN])
+def test_recurrent_layers_on_each_other_have_the_gradients_of_single_ones(kind, dtype):
+    """In float64 MXNet's own are wrong, in training too: refused."""
+    whole, parts = kind(3, 2, prefix="r_"), nn.Sequential()
+    parts.add(kind(3, prefix="l0_"), kind(3, prefix="l1_"))
+    X = nd.array(RANDOM.standard_normal((5, 2, 4)), dtype=dtype)
+    for net in (whole, parts):
+        net.cast(dtype)
+        net.initialize()
+        net(X)
+    for name, parameter in whole.collect_params().items():
+        value = nd.array(RANDOM.standard_normal(parameter.shape), dtype=dtype)
+        parameter.set_data(value)
+        layer, rest = name[2:4], name[4:]
+        parts.collect_params()[f"{layer}_l0{rest}"].set_data(value)
+    given = X, nd.zeros(5), MEAN
+    if dtype == "float64":
+        with pytest.raises(ValueError, match=r"net must have float32, or .*of r MXNet gives wrong"):
+            di.trace(whole, *given)
+        assert di.trace(parts, *given).rows[0]["weight_grad_std"] > 0
+        return
+    with autograd.record(train_mode=False):
+        value = MEAN(parts(X), None).mean()
+    value.backward(train_mode=False)
+    gradients = [p.grad().asnumpy().ravel() for p in parts.collect_params(".*weight").values()]
+    row = di.trace(whole, *given).rows[0]
+    assert row["weight_grad_std"] == pytest.approx(np.concatenate(gradients).std(), rel=1e-4)
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("layer", [rnn.GRU, rnn.RNN, rnn.LSTM])
 def test_what_lies_in_front_of_a_frozen_recurrent_layer_has_its_gradient(layer, frozen):
