@@ -70,11 +70,11 @@ def slope_moment(function: Function, scale: float) -> float:
 
 
 def _mean(function: Function, scale: float, slope: bool) -> float:
-    for tolerance in (1e-9, 1e-5):  # float32 is too rough for the first
+    for tolerance in (1e-9 if slope else 1e-10, 1e-5):  # float32 is too rough for the first
         mean, left, doubt, _ = _refined(function, scale, slope, tolerance=tolerance)
         if slope and left > 0.01:
             return inf
-        if not left + doubt > 1e-4:
+        if not left + doubt > 1e-5 or abs(mean) < 1e-290:  # less has few digits
             return mean
     raise _too_rough(scale)
 
@@ -97,8 +97,8 @@ def _refined(
 ) -> tuple[float, float, float, Floats]:
     """E[function(scale · z)], or of its slope's square, and how it was found.
 
-    Panels are halved until halving changes nothing, or rounding makes thousands of them. (Gauss–
-    Hermite is slow for kinks and steep activations.) Next come, as shares of the mean size, the
+    Panels are halved until halving changes nothing, or they are too many. (Gauss–Hermite is slow
+    for kinks and steep activations.) Next come, as shares of the mean size, the
     part from panels that were halved to the last and the error elsewhere, and edges of the panels.
     """
 
@@ -116,8 +116,10 @@ def _refined(
     for _ in range(_DEEPEST):
         parts = share(fine)
         both, sizes = parts.sum(1), abs(parts).sum(1)
-        rough = abs(whole - both) > tolerance * (size + sizes.sum())
-        rough &= len(low) <= 2000
+        error, most = abs(whole - both), size + float(sizes.sum())
+        rough = error > tolerance * most
+        if len(low) > (2000 if error[rough].sum() > 1e-6 * most else 600):  # small: it's rounding
+            rough[:] = False
         mean, size = mean + float(both[~rough].sum()), size + float(sizes[~rough].sum())
         off = np.append(off, (whole - both)[~rough])
         if not rough.any():
@@ -162,7 +164,7 @@ def normal_mean_of_two(function: Function, scale: float, c: float, slope: bool =
 
 def _few(function: Function, scale: float) -> Floats:
     """Edges of not too many panels, for pairs of them, on which the function is smooth."""
-    for tolerance in (1e-9, 1e-6):
+    for tolerance in (1e-10, 1e-6):
         mean, _, _, mesh = _refined(function, scale, tolerance=tolerance)
         width = np.diff(mesh)
         # panels that are narrower than their neighbours hold a jump or a kink; those in between,
@@ -171,7 +173,7 @@ def _few(function: Function, scale: float) -> Floats:
         kept = np.union1d(_start(0)[0], np.r_[mesh[:-1][~beside], mesh[1:][~beside]])
         again, _, _, fewer = _refined(function, scale, mesh=kept, tolerance=tolerance)
         mesh = fewer if isclose(mean, again, rel_tol=1e-7) else mesh
-        if len(mesh) < 300:
+        if len(mesh) < 200:
             return mesh
     raise _too_rough(scale)
 

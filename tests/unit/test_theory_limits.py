@@ -39,7 +39,7 @@ def test_gelu_and_swish_jump_over_the_edge_of_chaos():
         (("gelu", sqrt(2), 0), 40, 0.58818),
         (("linear", 1, 0), 9, 0.5),
         (("linear", 3, 1), 40, 1 - 0.5 / (1 + 1 / 8)),
-        ((lambda z: np.tanh(z).astype("float32"), 0.9, 0), 60, 0.45757),
+        ((lambda z: np.tanh(z).astype("float32"), 0.5, 0), 12, 0.47097),
     ],
 )
 def test_where_the_limit_of_the_correlation_depends_on_the_first_it_is_nan(setting, depth, limit):
@@ -106,6 +106,13 @@ def test_the_second_moment_settles_wherever_it_starts(setting, q0, q_star):
         assert mean_field(*setting, 1, start).q_star == pytest.approx(q_star, rel=1e-4), start
 
 
+def test_of_two_close_fixed_points_the_first_on_the_way_counts():
+    reached = mean_field("gelu", 1.472, 0.3, 900, 0.1).q[-1]  # another is at 1.3 times that
+    for q0 in np.geomspace(0.1, 0.5, 9):
+        assert mean_field("gelu", 1.472, 0.3, 1, q0).q_star == pytest.approx(reached, rel=1e-6)
+    assert mean_field("gelu", 1.472, 0.3, 1, 1.5 * reached).q_star == inf
+
+
 @pytest.mark.parametrize("q0", [1e-300, 0.3, 7, 1e300])
 def test_any_second_moment_stays_where_a_homogeneous_activation_keeps_it(q0):
     assert mean_field("relu", sqrt(2), 0, 1, q0).q_star == q0
@@ -113,20 +120,26 @@ def test_any_second_moment_stays_where_a_homogeneous_activation_keeps_it(q0):
     assert mean_field("tanh", 1.5, 0.1, 1, settled).q_star == pytest.approx(settled, rel=1e-9)
 
 
-@pytest.mark.parametrize("sigma_w", [1e-3, 30])
+@pytest.mark.parametrize("sigma_w", [0.1, 30])
 def test_signals_below_and_above_all_numbers_keep_their_correlation_and_spread(sigma_w):
-    theory = mean_field("relu", sigma_w, 0, depth=130, c0=0.3, width=100)
+    theory = mean_field("relu", sigma_w, 0, depth=150, c0=0.3, width=100)
     assert theory.q[-1] == 0 or sigma_w > 1
     c = [0.3]
-    while len(c) < 130:
+    while len(c) < 150:
         c.append((sqrt(1 - c[-1] ** 2) + c[-1] * (pi - acos(c[-1]))) / pi)
     assert np.allclose(theory.c, c, atol=1e-8)
-    assert theory.spread[-1] == pytest.approx(sqrt((5 * 129 + 2) / 100), rel=1e-6)
+    assert theory.spread[-1] == pytest.approx(sqrt((5 * 149 + 2) / 100), rel=1e-6)
     assert theory.chi[-1] == pytest.approx(sigma_w**2 / 2)
     assert mean_field("relu", 30, 0, depth=230).q[-1] == inf
 
 
 # --- functions that are hard to integrate --------------------------------------------------------
+
+
+def test_equal_and_opposite_inputs():
+    for c0, after in [(1, 1), (-1, 0)]:  # the arc-cosine kernel's ends
+        assert mean_field("relu", 1, 0, 2, c0=c0).c[1] == pytest.approx(after, abs=1e-12)
+        assert mean_field("tanh", 2, 0, 2, c0=c0).c[1] == pytest.approx(c0, abs=1e-12)
 
 
 def step(z):
@@ -263,10 +276,15 @@ def test_the_depth_scale_is_that_of_the_layers_themselves(setting):
 
 def test_just_above_the_edge_the_stable_correlation_is_just_below_one():
     edge = critical_sigma_w(hard_tanh, 0.1)
-    for share, most in [(1.0001, 0.99999), (1.02, 0.999), (1.3, 0.95)]:
+    near = [mean_field(hard_tanh, share * edge, 0.1, 1) for share in (1.0003, 1.001)]
+    # behind a kink 1 − c* goes with the square of χ₁ − 1
+    found = [(1 - one.c_star) / (one.chi_1 - 1) ** 2 for one in near]
+    assert found[0] == pytest.approx(found[1], rel=0.05)
+    assert mean_field(hard_tanh, 1.00001 * edge, 0.1, 1).c_star == pytest.approx(1, abs=1e-6)
+    for share, least, most in [(1.0001, 0.99999, 1), (1.001, 0.999, 0.9999), (1.3, 0.1, 0.2)]:
         above = mean_field(hard_tanh, share * edge, 0.1, 1)
         c = above.c_star
-        assert 0 < c < most
+        assert least < c < most
         stays = mean_field(hard_tanh, share * edge, 0.1, 2, above.q_star, c0=c)
         assert stays.c[1] == pytest.approx(c, abs=1e-8)
     assert mean_field(hard_tanh, 0.99 * edge, 0.1, 1).c_star == 1
