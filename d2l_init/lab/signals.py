@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..counting import histogram as evenly, tally
-from .theory import _ACTIVATIONS as ACTIVATIONS
+from .theory import ACTIVATIONS
 
 Array = np.ndarray[Any, Any]
 Counted = tuple[Array, Array]

@@ -26,7 +26,7 @@ from ..quadrature import (
 
 Activation = Function
 
-_ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: dict[str, Activation] = {
     "linear": lambda z: z,
     "relu": lambda z: np.maximum(z, 0),
     "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
@@ -283,7 +283,7 @@ def _not_negative(argument: str, value: float) -> float:
 
 def _function(activation: str | Activation) -> Activation:
     if isinstance(activation, str):
-        return _ACTIVATIONS[one_of("activation", activation, _ACTIVATIONS)]
+        return ACTIVATIONS[one_of("activation", activation, ACTIVATIONS)]
     return as_function(activation)
 
 
