@@ -24,6 +24,7 @@ _FORGETFUL: dict[str, dict[str, Any]] = {
 # What recurrent cells keep from step to step.
 _OF_CELLS = {"_counter", "_init_counter", "_prev_output", "drop_inputs_mask", "drop_states_mask",
              "drop_outputs_mask"}  # fmt: skip
+RECURRENT = (rnn.RNN, rnn.LSTM, rnn.GRU)
 # A compiled graph is in one mode as a whole.
 _IN_GRAPHS = _FORGETFUL | {"BatchNorm": {"use_global_stats": True}, "Dropout": {"p": 0}}
 
@@ -67,12 +68,13 @@ def stand_ins(net: Any, *, gradients: bool) -> Iterator[None]:
     always: MXNet's kernel for float64 otherwise gives wrong ones to what lies in front of it.
     """
     data = [(p, p._data) for p in parameters_of(net) if p._data is not None]
-    layers = [block for block in blocks_of(net) if isinstance(block, (rnn.RNN, rnn.LSTM, rnn.GRU))]
+    layers = [block for block in blocks_of(net) if isinstance(block, RECURRENT)]
     recurrent = {p for layer in layers for p in layer.params.values()}
     for layer in layers if gradients else ():
-        if layer._num_layers > 1 and np.dtype(layer.l0_i2h_weight.dtype) == np.float64:
+        deep = isinstance(layer, rnn.RNN) and layer._num_layers > 2
+        if deep and np.dtype(layer.l0_i2h_weight.dtype) == np.float64:
             raise ValueError(
-                f"net must have float32, or recurrent blocks of one layer each: of {layer.name} "
+                f"net must have float32, or recurrent blocks of one or two layers: of {layer.name} "
                 "MXNet gives wrong gradients for the lower layers' weights in float64"
             )
     try:

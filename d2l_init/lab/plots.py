@@ -104,7 +104,10 @@ def _like(frame: pd.DataFrame, after: bool) -> pd.DataFrame:
     active = frame["activation"] != ""
     rows = frame[active] if after and active.any() else frame[_is_layer(frame) & ~active]
     if rows.empty:
-        raise ValueError("trace must have a layer to plot, got one of activations alone")
+        classes = ", ".join(dict.fromkeys(frame["block"]))
+        raise ValueError(
+            f"trace must have a block with weights, got {classes}; blocks=... chooses others"
+        )
     return rows
 
 

@@ -142,7 +142,7 @@ def moments(*arrays: Array) -> tuple[float, float, float]:
         return nan, nan, nan
     total, squares = _sums(arrays, 0.0)
     mean, square = total / size, squares / size
-    variance = square - mean**2
+    variance = square - mean * mean  # of a huge mean inf, where ** would raise
     if variance < 1e-3 * square:  # too little of it is left: subtract before squaring
         variance = _sums(arrays, mean)[1] / size
     return mean, sqrt(variance), square

@@ -19,6 +19,7 @@ from ..arguments import whole
 from ..base import leaf, memory, weights
 from ..threads import one_blas_thread
 from .passes import (
+    RECURRENT,
     attach_gradients,
     block_by_block,
     blocks_of,
@@ -166,6 +167,9 @@ class _Recorder:
                 attributes.update({"forward": forward} if forward else {})
 
     def forward(self, block: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self.backward and isinstance(block, RECURRENT):
+            # float64 kernels give the lower layers' weights wrong gradients if the input needs none
+            args = self.shifted(args[0], mx.nd.broadcast_add)[0], *args[1:]
         out = forward(*args, **kwargs)
         self.called.add(block)
         array, before = _first(out), self.calls[-1] if self.calls else None
@@ -188,16 +192,21 @@ class _Recorder:
 
     def add_zeros(self, call: _Call) -> None:
         """Gives autograd an array to leave the output's gradient in: there is no hook for that."""
-        like = call.output
+        # elemwise_add is faster, but hands on oneDNN's layout of images, which slows what follows,
+        # and gives both its inputs one gradient, which float64's recurrent kernels write into
+        apart = call.output.ndim > 3 or isinstance(call.block, RECURRENT)
+        add = mx.nd.broadcast_add if apart else mx.nd.elemwise_add
+        call.output, call.addend = self.shifted(call.output, add)
+
+    def shifted(self, like: Any, add: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+        """The array plus zeros that autograd leaves a gradient in, and these."""
         about = like.shape, like.ctx, like.dtype
         if about not in self.zeros:  # one serves all outputs of a shape: fresh memory costs time
             self.zeros[about] = mx.nd.zeros(*about)
-        call.addend = self.zeros[about].detach()
-        attach_gradients([call.addend])
-        # elemwise_add is faster, but hands on oneDNN's layout of images, which slows what follows
-        add = mx.nd.broadcast_add if like.ndim > 3 else mx.nd.elemwise_add
-        shifted = add(like.as_nd_ndarray(), call.addend)
-        call.output = shifted.as_np_ndarray() if isinstance(like, mx.np.ndarray) else shifted
+        addend = self.zeros[about].detach()
+        attach_gradients([addend])
+        found = add(like.as_nd_ndarray(), addend)
+        return found.as_np_ndarray() if isinstance(like, mx.np.ndarray) else found, addend
 
     def finish(self) -> None:
         """Statistics of all calls, in the order in which the engine gets there."""
