@@ -362,13 +362,13 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", theory_of._ACTIVATIONS)
+@pytest.mark.parametrize("name", theory_of.ACTIVATIONS)
 def test_a_name_means_what_it_means_in_mxnet(name):
     z = np.linspace(-20, 20, 401)
     operator = OPERATORS.get(name) or (lambda z: mx.nd.Activation(z, act_type=name))
     expected = operator(mx.nd.array(z, dtype="float64")).asnumpy()
     assert expected.dtype == "float64"
-    assert np.allclose(theory_of._ACTIVATIONS[name](z), expected, rtol=1e-6, atol=1e-6)
+    assert np.allclose(theory_of.ACTIVATIONS[name](z), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 7.0, 300.0])
