@@ -79,8 +79,15 @@ def accuracy(nets: Sequence[Any], X: Any, y: Any) -> Array:
     array([0.75])
     """
     X, y = _examples(nets, X, y)
+    right: dict[int, float] = {}
     with one_blas_thread(), np.errstate(all="ignore"):  # nets that have diverged
-        return np.array([(_scores(net, X).argmax(-1) == y).mean() for net in nets])
+        stacks = _stacks(nets, X)
+        found = side_by_side(lambda stack: stack.classes(X) == y, stacks)
+    for stack, hits in zip(stacks, found, strict=True):
+        right |= dict(zip(stack.places, hits.mean(1), strict=True))
+    rest = (k for k in range(len(nets)) if k not in right)
+    right |= {k: (_scores(nets[k], X).argmax(-1) == y).mean() for k in rest}
+    return np.array([right[k] for k in range(len(nets))])
 
 
 def _examples(nets: Sequence[Any], X: Any, y: Any) -> tuple[Array, Array]:
@@ -225,6 +232,11 @@ class _Stack:
                 z += self.w[k, "bias"][:, None]
             signals.append(np.tanh(z, z) if act == "tanh" else np.maximum(z, 0, z) if act else z)
         return signals
+
+    def classes(self, X: Array) -> Array:
+        """The class that each net gives each example, a part of them at a time."""
+        parts = (X[k : k + _EXAMPLES] for k in range(0, len(X), _EXAMPLES))
+        return np.concatenate([self.forward(part)[-1].argmax(2) for part in parts], axis=1)
 
     def backward(self, signals: list[Array], back: Array) -> None:
         """The slopes of the parameters, from that of the last signal."""
