@@ -49,7 +49,7 @@ def test_kurtosis_of_known_laws(parts, expected):
     "initializer",
     [di.he_normal(), di.he_uniform(), di.HaarOrthogonal(), di.Sparse(5), init.Normal(0.1),
      di.Mixture([(0.3, 0), (0.7, stats.laplace(0, 2))])],
-    ids=str,
+    ids=lambda one: type(one).__name__,
 )  # fmt: skip
 def test_right_draws_fit_and_their_spread_is_the_one_expected(initializer):
     mx.random.seed(2)
