@@ -266,12 +266,14 @@ def test_means_of_two_and_their_slopes_have_closed_forms(c):
     [(hard_tanh, 1.5, 0.2), (lambda z: np.clip(z, 0, 6), 2.5, 0.4), ("tanh", 1e4, 1e3),
      (lambda z: np.exp(-z * z), 2.5, 0.4), ("tanh", 0.9, 0.3), ("sigmoid", 15, 0.1)],
 )  # fmt: skip
-def test_the_depth_scale_is_that_of_the_layers_themselves(setting):
+def test_the_depth_scales_are_those_of_the_layers_themselves(setting):
     settled = mean_field(*setting, 1)
     start = settled.c_star + (0.01 if settled.c_star < 0.9 else -0.01)
     near = mean_field(*setting, 8, settled.q_star, c0=start)
     falls = np.diff(np.log(abs(near.c - settled.c_star)))
     assert -1 / falls[-1] == pytest.approx(settled.xi_c, rel=0.02)
+    off = mean_field(*setting, 2, 1.001 * settled.q_star).q / settled.q_star - 1
+    assert -1 / log(abs(off[1] / off[0])) == pytest.approx(settled.xi_q, rel=0.01)
 
 
 def test_just_above_the_edge_the_stable_correlation_is_just_below_one():
