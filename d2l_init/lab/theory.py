@@ -192,8 +192,7 @@ class MeanField:
     @property
     def _slope_at_1(self) -> float:
         q = self._scale**2
-        after = self._next_q(q)
-        return self._chi(q) * q / after if after else 0.0
+        return self._chi(q) * q / self._next_q(q)
 
 
 def mean_field(

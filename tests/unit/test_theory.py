@@ -303,7 +303,10 @@ def test_the_log_of_q_in_relu_nets_has_the_predicted_mean():
         ({"width": 0}, "width must be a whole number"),
         ({"activation": "tanhh"}, "activation must be one of linear, relu, leaky_relu, tanh"),
         ({"activation": 3}, "activation must be a name or a function"),
-        ({"activation": lambda z: 1.0 if z > 0 else 0.0}, "activation must take NumPy arrays"),
+        (
+            {"activation": lambda z: 1.0 if z > 0 else 0.0},
+            "activation must take NumPy arrays, but fails: The truth value of an array",
+        ),
         ({"activation": lambda z: z.sum()}, "activation must return the shape it is given"),
         (
             {"activation": lambda z: z.astype("float16")},
