@@ -68,7 +68,7 @@ class Drawn(mx.init.Initializer):
         except ValueError as error:
             raise refusal(str(name), shape, error) from None
         array = arr.as_nd_ndarray()
-        if in_reach(array):
+        if _in_reach(array):
             self._write(fill, str(name), array, shape, kind)
         else:
             array[:] = mx.nd.array(self.sample(shape, kind), mx.cpu(), kind)
@@ -112,7 +112,7 @@ _FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 
 def memory(array: Any) -> NDArray[Any]:
     """The values of an array: on the CPU its own memory, in which the last operation has ended."""
-    if not in_reach(array) or not array.size:
+    if not _in_reach(array) or not array.size:
         return np.asarray(array.asnumpy())
     return _view(array, array.shape, np.dtype(array.dtype))
 
@@ -129,7 +129,7 @@ def weights(parameter: Any, ctx: Any = None) -> NDArray[Any]:
     return memory(parameter._reduce() if sparse else array)
 
 
-def in_reach(array: Any) -> bool:
+def _in_reach(array: Any) -> bool:
     """Whether the values lie in this process's memory, in order."""
     return bool(array.ctx.device_type != "gpu" and array.stype == "default")
 

@@ -153,7 +153,7 @@ def plot_weights(net: Any, init: Any = None, *, which: Any = None) -> Figure:
     initializer, and for patterns that match nothing.
     """
     every = net.collect_params()
-    worst = None if which is None or not isinstance(which, int) else whole("which", which, 1)
+    worst = whole("which", which, 1) if isinstance(which, int) else None
     chosen = net.collect_params(which) if isinstance(which, str) else which
     parameters = list((every if which is None or worst else chosen).values())
     if not parameters:

@@ -233,7 +233,7 @@ def test_a_large_net_is_one_page_with_the_worst_fit_first():
     words = di.caption(figure)
     assert "of 20 parameters, 32000 entries" in words
     assert f"No fit to its law: n_dense7_weight ({ratio:.3g})." in words
-    assert "2 parameters: all 1, as the law says" in words or "all 1, as the law says" in words
+    assert "running_var: all 1, as the law says" in words
     assert len(words) < 1000
 
 
@@ -249,7 +249,7 @@ def test_which_chooses_by_pattern_dictionary_or_number():
     assert len(di.plot_weights(LARGE, di.he_normal(), which=5).axes) == 5
     assert len(di.plot_weights(LARGE, di.he_normal(), which=14).axes) == 14
     assert len(told(LARGE, di.he_normal(), which=12)) < 1000
-    with pytest.raises(ValueError, match=r"which='conv', got n_dense0_weight|got n_dense0_weight"):
+    with pytest.raises(ValueError, match=r"got n_dense0_weight.*, which='conv'"):
         di.plot_weights(LARGE, which="conv")
     for wrong in (0, True):
         with pytest.raises(ValueError, match="which must be a whole number of at least 1"):
@@ -261,10 +261,9 @@ def test_long_names_do_not_overprint_each_other():
     net = net_of(*[nn.Dense(64, in_units=64, prefix=name) for name in names], start=init.Normal(1))
     figure = di.plot_weights(net, init.Normal(1))
     figure.canvas.draw()
-    boxes = [ax.title.get_window_extent() for ax in figure.axes]
     notes = [text.get_window_extent() for ax in figure.axes for text in ax.texts]
     titles = [ax._left_title.get_window_extent() for ax in figure.axes]
-    for row in (boxes, titles):
+    for row in (titles, notes):
         assert all(a.x1 <= b.x0 for a, b in pairwise(row))
     assert len(notes) == 3
 
