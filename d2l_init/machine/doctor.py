@@ -143,9 +143,7 @@ def _finding(name: str, ok: object, found: str, why: str, fix: str) -> Finding:
 
 
 def _pip(*actions: str) -> str:
-    """A command for this Python's pip. uv makes environments without one, and CPython brings some
-    that are too old: before 24 they take a lock's ``coverage`` for another than ``coverage[toml]``.
-    """
+    """A command for this Python's pip: uv makes environments without one, CPython's own is old."""
     version = next((one.version for one in metadata.distributions(name="pip")), "0")
     first = ["ensurepip", "pip install 'pip>=24'"] * (int(version.split(".")[0]) < 24)
     return " && ".join(f"{PYTHON} -m {one}" for one in (*first, *(f"pip {do}" for do in actions)))
