@@ -6,10 +6,10 @@ The package has three rooms::
               initializers  those that MXNet lacks; base: into its memory; filling: with values
               plots         weights with their law on top; figures: what all figures share
     lab/      trace         what each block does to signals and gradients; signals: the record
-              spectra       what layers do to directions
+              spectra       what layers do to directions; lsuv: scales that the data decide
               theory        what mean-field theory predicts of it
               training      many nets side by side; sweeps: grids of experiments
-              plots         measurement and prediction in one figure
+              plots         measurement and prediction in one figure; explore: with controls
     machine/  doctor        what is missing here; kernels and recording of notebooks
 
 Nothing in the core imports the other two. Every public name is loaded on first use, so that
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         lecun_normal as lecun_normal,
         lecun_uniform as lecun_uniform,
     )
+    from .lab.explore import explore as explore
+    from .lab.lsuv import lsuv as lsuv
     from .lab.plots import (
         plot_layer_histograms as plot_layer_histograms,
         plot_map as plot_map,
@@ -72,6 +74,8 @@ _MODULES = {
     "VarianceScaling glorot_normal glorot_uniform he_normal he_uniform lecun_normal lecun_uniform",
     "laws": "Law fans gain law",
     "plots": "gallery plot_histogram plot_weights",
+    "lab.explore": "explore",
+    "lab.lsuv": "lsuv",
     "lab.plots": "plot_layer_histograms plot_map plot_phases plot_signals",
     "lab.spectra": "jacobian log_singular_values",
     "lab.sweeps": "sweep",

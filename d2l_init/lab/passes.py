@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ctypes import byref, c_void_p
 from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 from mxnet.base import check_call
-from mxnet.gluon import SymbolBlock, rnn
-from mxnet.ndarray import register
+from mxnet.gluon import Block, SymbolBlock, rnn
+from mxnet.ndarray import NDArray, register
 
 # Kernels that keep what their gradient needs in training mode only (apache/mxnet #10994), and the
 # settings with which they do in training mode what they do in predict mode.
@@ -173,3 +174,62 @@ def _in_training_form(block: Any) -> Iterator[None]:
 def _train_mode(forward: Callable[..., Any], *args: Any) -> Any:
     with autograd.train_mode():
         return forward(*args)
+
+
+def first_array(nested: Any) -> Any:
+    """The first array in nested tuples, lists and dicts; None without one."""
+    parts = list(nested.values()) if isinstance(nested, dict) else nested
+    if isinstance(parts, (tuple, list)):
+        return next((array for array in map(first_array, parts) if array is not None), None)
+    return nested if isinstance(nested, NDArray) else None
+
+
+def each_array(function: Callable[[Any], Any], nested: Any) -> Any:
+    """The same nested tuples, lists and dicts with the function's value for each array."""
+    if isinstance(nested, NDArray):
+        return function(nested)
+    if isinstance(nested, dict):
+        return {key: each_array(function, part) for key, part in nested.items()}
+    if isinstance(nested, (tuple, list)):
+        parts = [each_array(function, part) for part in nested]
+        return type(nested)(*parts) if hasattr(nested, "_fields") else type(nested)(parts)
+    return nested
+
+
+def checked_blocks(net: Any) -> list[Any]:
+    """As ``blocks_of``; ValueError when net is no initialized block with parameters."""
+    if not isinstance(net, Block):
+        raise ValueError(f"net must be a Gluon block, got {type(net).__name__}")
+    parameters = parameters_of(net)
+    if not parameters:
+        raise ValueError(f"net must have parameters, got none in {net.name}")
+    if bare := [p.name for p in parameters if p._data is None and not p._deferred_init]:
+        raise ValueError(f"net must be initialized (net.initialize()), got no values in {bare}")
+    return blocks_of(net)
+
+
+def settled_inputs(net: Any, X: Any) -> Any:
+    """X as a sequence of arrays outside any graph; a pass settles shapes that were deferred."""
+    if first_array(X) is None:
+        raise ValueError(f"X must be an MXNet array or a tuple of them, got {type(X).__name__}")
+    inputs = each_array(methodcaller("detach"), X if isinstance(X, (tuple, list)) else (X,))
+    if any(parameter._deferred_init for parameter in parameters_of(net)):
+        net(*inputs)  # blocks meet symbols in it, which have no values
+    return inputs
+
+
+@contextmanager
+def in_place_of_forward(blocks: Sequence[Any], function: Callable[..., Any]) -> Iterator[None]:
+    """Calls of a block call ``function(block, its forward, *args)``.
+
+    Unlike a hook, it can pass on another output.
+    """
+    own = [(vars(block), vars(block).get("forward")) for block in blocks]
+    try:
+        for block in blocks:
+            vars(block)["forward"] = partial(function, block, block.forward)
+        yield
+    finally:
+        for attributes, forward in own:
+            attributes.pop("forward", None)
+            attributes.update({"forward": forward} if forward else {})

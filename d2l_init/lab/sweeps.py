@@ -17,6 +17,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm import tqdm
 
+from .front_end import front_end
+
 Point = dict[Any, Any]
 Task = tuple[int, Any, Any, Any]  # the arguments of _outcome
 Outcome = tuple[int, Point]  # which point, and its results or its error
@@ -68,7 +70,7 @@ def sweep(
     tasks = [(place, what, send("grid", point), flags) for place, point in enumerate(points)]
     outcomes = _on_dask(backend, tasks) if on_dask else _by_joblib(tasks, n_jobs)
     # disable=None: no bar unless the file is a terminal
-    bar = tqdm(outcomes, total=len(tasks), file=_front_end(), leave=False, disable=None, ncols=80)
+    bar = tqdm(outcomes, total=len(tasks), file=front_end(), leave=False, disable=None, ncols=80)
     found = dict(bar)
     rows = [{**point, **found[place]} for place, point in enumerate(points)]
     names = dict.fromkeys(name for row in [*points, *rows] for name in row)
@@ -221,33 +223,3 @@ def _on_dask(backend: Any, tasks: list[Task]) -> Iterator[Outcome]:
         if len(suspects) > 1:  # those that waited for the same worker are blamed as well
             error = (future := submit(*task)).exception()
         yield (task[0], _failure(error)) if error else future.result()
-
-
-class _Display:
-    """A file for tqdm: what is written replaces one output of the running cell."""
-
-    handle: Any = None
-    encoding = "utf-8"  # so that tqdm draws with blocks
-
-    def write(self, text: str) -> None:
-        from IPython.display import display
-
-        shown = {"text/plain": text.strip()} if text.strip() else {}  # {} takes no room on the page
-        if self.handle is None:
-            self.handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self.handle.update(shown, raw=True)
-
-    def flush(self) -> None:
-        pass
-
-
-def _front_end() -> _Display | None:
-    """The notebook whose cell is running, if it has a reader; without one tqdm takes stderr.
-
-    A reader is who could answer input(): JupyterLab says yes, nbclient and nbval say no.
-    """
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    kernel = getattr(shell, "kernel", None)
-    asked = kernel.get_parent() if kernel else {}
-    return _Display() if asked.get("content", {}).get("allow_stdin") else None

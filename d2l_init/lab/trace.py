@@ -1,8 +1,6 @@
 """What signals and gradients do on their way through the blocks of a net, measured."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from math import inf, nan, prod
 from operator import methodcaller
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
-from mxnet.gluon import Block
 from mxnet.gluon.nn import activations
 from mxnet.ndarray import NDArray
 from numpy.typing import ArrayLike
@@ -22,14 +19,15 @@ from .passes import (
     RECURRENT,
     attach_gradients,
     block_by_block,
-    blocks_of,
-    parameters_of,
+    checked_blocks,
+    each_array,
+    first_array,
+    in_place_of_forward,
     recorded,
+    settled_inputs,
     stand_ins,
 )
 from .signals import Array, Histogram, Trace as Trace, histogram, moments, recognized, statistics
-
-_DETACH = methodcaller("detach")
 
 
 def trace(
@@ -80,18 +78,16 @@ def trace(
     Raises ValueError when net is no initialized block with parameters, X no array, one of y and
     loss is missing, the loss is neither a number nor one for each example, or no block was called.
     """
-    blocks, recorder = _traced(net, containers), _Recorder(_checked_bins(bins), loss is not None)
-    _check_given(X, y, loss)
+    every, recorder = checked_blocks(net), _Recorder(_checked_bins(bins), loss is not None)
+    blocks = [one for one in every if containers or one.params.keys() or not one._children]
+    _check_given(y, loss)
     # nothing of this may enter a graph that the caller records
     with autograd.pause(), one_blas_thread():
-        inputs = _each(_DETACH, X if isinstance(X, (tuple, list)) else (X,))
-        y = _each(_DETACH, y)
-        if any(parameter._deferred_init for parameter in parameters_of(net)):
-            net(*inputs)  # settles the shapes; blocks meet symbols in it, which have no values
+        inputs, y = settled_inputs(net, X), each_array(methodcaller("detach"), y)
         with (
             block_by_block(net),
             stand_ins(net, gradients=loss is not None),
-            recorder.watching(blocks),
+            in_place_of_forward(blocks, recorder.forward),
         ):
             with recorded(net, training=training) if loss else autograd.pause(training):
                 out = net(*inputs)
@@ -153,26 +149,13 @@ class _Recorder:
         self.zeros: dict[Any, Any] = {}
         self.activations: dict[Any, str] = {}
 
-    @contextmanager
-    def watching(self, blocks: Sequence[Any]) -> Iterator[None]:
-        """Stands in for each block's ``forward``: unlike a hook, it can pass on another output."""
-        own = [(vars(block), vars(block).get("forward")) for block in blocks]
-        try:
-            for block in blocks:
-                vars(block)["forward"] = partial(self.forward, block, block.forward)
-            yield
-        finally:
-            for attributes, forward in own:
-                attributes.pop("forward", None)
-                attributes.update({"forward": forward} if forward else {})
-
     def forward(self, block: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.backward and isinstance(block, RECURRENT):
             # float64 kernels give the lower layers' weights wrong gradients if the input needs none
             args = self.shifted(args[0], mx.nd.broadcast_add)[0], *args[1:]
         out = forward(*args, **kwargs)
         self.called.add(block)
-        array, before = _first(out), self.calls[-1] if self.calls else None
+        array, before = first_array(out), self.calls[-1] if self.calls else None
         if array is None:
             return out
         if before is not None and before.is_inside(block, array):
@@ -188,7 +171,7 @@ class _Recorder:
             self.add_zeros(call)
         else:  # at once: what comes next may write into an array that autograd doesn't guard
             call.measure(self.bins)
-        return _each(lambda part: call.output if part is array else part, out)
+        return each_array(lambda part: call.output if part is array else part, out)
 
     def add_zeros(self, call: _Call) -> None:
         """Gives autograd an array to leave the output's gradient in: there is no hook for that."""
@@ -265,42 +248,7 @@ def _unit_axis(block: Any, shape: tuple[int, ...], before: _Call | None) -> int 
     return 1 if len(shape) in (4, 5) else len(shape) - 1 if len(shape) > 1 else None
 
 
-def _first(nested: Any) -> Any:
-    """The first array in nested tuples, lists and dicts; None without one."""
-    parts = list(nested.values()) if isinstance(nested, dict) else nested
-    if isinstance(parts, (tuple, list)):
-        return next((array for array in map(_first, parts) if array is not None), None)
-    return nested if isinstance(nested, NDArray) else None
-
-
-def _each(function: Callable[[Any], Any], nested: Any) -> Any:
-    """The same nested tuples, lists and dicts with the function's value for each array."""
-    if isinstance(nested, NDArray):
-        return function(nested)
-    if isinstance(nested, dict):
-        return {key: _each(function, part) for key, part in nested.items()}
-    if isinstance(nested, (tuple, list)):
-        parts = [_each(function, part) for part in nested]
-        return type(nested)(*parts) if hasattr(nested, "_fields") else type(nested)(parts)
-    return nested
-
-
-def _traced(net: Any, containers: bool) -> list[Any]:
-    """The blocks with parameters of their own or without children, or all."""
-    if not isinstance(net, Block):
-        raise ValueError(f"net must be a Gluon block, got {type(net).__name__}")
-    parameters = parameters_of(net)
-    if not parameters:
-        raise ValueError(f"net must have parameters, got none in {net.name}")
-    if bare := [p.name for p in parameters if p._data is None and not p._deferred_init]:
-        raise ValueError(f"net must be initialized (net.initialize()), got no values in {bare}")
-    every = blocks_of(net)
-    return [one for one in every if containers or one.params.keys() or not one._children]
-
-
-def _check_given(X: Any, y: Any, loss: Any) -> None:
-    if _first(X) is None:
-        raise ValueError(f"X must be an MXNet array or a tuple of them, got {type(X).__name__}")
+def _check_given(y: Any, loss: Any) -> None:
     if (y is None) != (loss is None):
         given = "loss without y" if y is None else "y without loss"
         raise ValueError(f"y and loss must be given together, got {given}")
@@ -310,7 +258,8 @@ def _check_given(X: Any, y: Any, loss: Any) -> None:
 
 def _mean_loss(value: Any, inputs: Any, y: Any) -> Any:
     """The mean over the batch of a loss that is one number or one for each example."""
-    known = [array for array in (_first(inputs), _first(y)) if array is not None and array.shape]
+    arrays = first_array(inputs), first_array(y)
+    known = [array for array in arrays if array is not None and array.shape]
     examples = sorted({len(array) for array in known})
     shape = value.shape if isinstance(value, NDArray) else type(value).__name__
     if isinstance(value, NDArray) and (value.size == 1 or value.size == shape[0] in examples):
