@@ -4,7 +4,7 @@
 # make bench  times the package against what one would use instead, into README.md
 # make lock   resolves requirements/ again from pyproject.toml
 
-START = notebooks/01-default-initialization.ipynb
+START = notebooks/00-start-here.ipynb
 PORT = 8888
 ready = . .ci/ready.sh
 

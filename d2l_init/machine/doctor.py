@@ -77,6 +77,14 @@ class Finding:
     fix: str = ""
 
 
+class UnfitError(RuntimeError):
+    """The chapters can't run here; the message says why, and what fixes it."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows instead of a traceback."""
+        return str(self).splitlines()
+
+
 @dataclass(frozen=True)
 class Report:
     """What :func:`doctor` found, in the order in which to fix it."""
@@ -87,6 +95,17 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return all(finding.ok for finding in self.findings)
+
+    def verdict(self) -> str:
+        """One line, the same wherever the chapters can run.
+
+        Raises UnfitError where they can't. Jupyter shows what is wrong and its fix in place of a
+        traceback, and runs no further cell.
+        """
+        if all(one.ok for one in self.findings if one.name == "chapters"):
+            return "The chapters can run here."
+        wrong = Report(tuple(one for one in self.findings if not one.ok))
+        raise UnfitError(f"The chapters can't run here.\n{wrong}")
 
     def __str__(self) -> str:
         return "\n".join(

@@ -32,7 +32,7 @@ def test_the_image_runs_post_build(dockerfile):
 
 
 @pytest.mark.install
-def test_post_build_leaves_an_environment_in_which_chapter_01_runs(tmp_path):
+def test_post_build_leaves_an_environment_in_which_the_start_page_runs(tmp_path):
     project = tmp_path / "home" / "jovyan"
     project.mkdir(parents=True)
     copy_project(project)
@@ -53,7 +53,7 @@ def test_post_build_leaves_an_environment_in_which_chapter_01_runs(tmp_path):
     code = (
         "import sys; sys.path.insert(0, 'tests'); from pathlib import Path; import nbformat;"
         "from notebooks.rerun import run, texts;"
-        "path = Path('notebooks/01-default-initialization.ipynb'); done, peak = run(path);"
+        "path = Path('notebooks/00-start-here.ipynb'); done, peak = run(path);"
         "assert texts(done) == texts(nbformat.read(path, 4)); print(peak)"
     )
     ran = subprocess.run(

@@ -9,11 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 from launching import ROOT
+from nbclient.exceptions import CellExecutionError
+from notebooks.rerun import run
 
-from d2l_init.machine.doctor import CUDA_LIBRARIES, DRIVER, Machine, doctor, examine, seen_gpus
+from d2l_init.machine.doctor import (
+    CUDA_LIBRARIES,
+    DRIVER,
+    Machine,
+    UnfitError,
+    doctor,
+    examine,
+    seen_gpus,
+)
 
+START = ROOT / "notebooks" / "00-start-here.ipynb"
 RUNS = '["1.9.1", false, 0]'
 CPU = Machine(
     system="Linux",
@@ -179,6 +191,21 @@ def test_a_machine_on_which_chapters_run_is_well(machine):
     assert examine(machine).ok
 
 
+def test_the_verdict_is_the_same_line_wherever_chapters_run():
+    a_kernel_gone = BROKEN["a kernel's Python gone"][0]
+    lines = {examine(machine).verdict() for machine in (CPU, CUDA, a_kernel_gone)}
+    assert lines == {"The chapters can run here."}
+
+
+def test_where_they_cannot_the_verdict_is_what_is_wrong_and_nothing_else():
+    with pytest.raises(UnfitError) as caught:
+        examine(BROKEN["numpy too new"][0]).verdict()
+    told = str(caught.value)
+    assert "module 'numpy' has no attribute 'bool'" in told
+    assert "pip install numpy==1.23.5" in told
+    assert "ok   " not in told
+
+
 def test_the_first_wrong_finding_is_a_cause_and_the_last_sends_the_reader_there():
     wrong = [one for one in examine(BROKEN["driver missing"][0]).findings if not one.ok]
     assert [one.name for one in wrong] == ["NVIDIA driver", "chapters"]
@@ -213,3 +240,25 @@ def test_a_crash_while_importing_does_not_take_the_doctor_down(tmp_path, monkeyp
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (chapters,) = [one for one in doctor().findings if one.name == "chapters"]
     assert not chapters.ok
+
+
+@pytest.mark.parametrize("module", ["mxnet", "d2l"])
+def test_the_start_page_says_what_is_wrong_without_a_traceback_and_stops(module, tmp_path):
+    (tmp_path / f"{module}.py").write_text("raise ImportError('this one is broken')\n")
+    with pytest.raises(CellExecutionError) as caught:
+        run(START, PYTHONPATH=str(tmp_path))
+    cell, told = caught.value.traceback.split("------------------\n")[-2:]
+    assert "doctor()" in cell  # the first, and no later one
+    assert told.strip().startswith("The chapters can't run here.")
+    assert "this one is broken" in told
+    assert "fix: " in told
+    assert "Traceback" not in told
+    assert "File " not in told
+
+
+def test_the_start_page_can_speak_in_a_python_without_our_package():
+    source = next(c.source for c in nbformat.read(START, 4).cells if c.cell_type == "code")
+    bare = Path(sys.base_prefix, "bin", "python3")
+    ran = subprocess.run([bare, "-c", source], cwd=START.parent, capture_output=True, text=True)
+    assert "UnfitError: The chapters can't run here." in ran.stderr
+    assert "not installed: No module named 'mxnet'" in ran.stderr

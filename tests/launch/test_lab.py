@@ -48,7 +48,7 @@ def test_it_lists_the_chapters(lab):
     assert lab.names("notebooks") >= CHAPTERS
 
 
-def test_it_opens_on_the_first_chapter(lab):
+def test_it_opens_on_the_start_page(lab):
     assert lab.page == f"lab/tree/notebooks/{min(CHAPTERS)}"
 
 
