@@ -12,6 +12,7 @@ import seeing
 
 from notebooks import form
 
+lab, browser = seeing.lab, seeing.browser  # fixtures, one of each a module
 CHAPTERS = form.chapters()
 # What JupyterLab 4.6 itself says on the console, whatever is open.
 LABS_OWN = re.compile(

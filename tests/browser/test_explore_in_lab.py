@@ -3,6 +3,7 @@
 import pytest
 import seeing
 
+lab, browser = seeing.lab, seeing.browser  # fixtures, one of each a module
 PAGE = "00-start-here.ipynb"
 LABELS = ["initializer", "gain", "depth", "width", "activation", "seed"]
 SEEN = """() => {
