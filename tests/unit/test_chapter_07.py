@@ -120,3 +120,31 @@ def test_gradients_through_batch_norm_grow_by_the_limit_at_128_examples(batch, f
         squares = frame[frame["block"] == "Dense"]["grad_mean_square"]
         found.append((squares.iloc[4] / squares.iloc[44]) ** (1 / 40))
     assert onp.median(found) == pytest.approx(factor, rel=0.015)
+
+
+def sixfold(s, seed, norm, follow=False):
+    net = nn.HybridSequential()
+    for layer in range(6):
+        net.add(nn.Dense(32, in_units=32 if layer else 64, use_bias=not norm))
+        net.add(nn.BatchNorm(in_channels=32) if norm else nn.Activation("relu"))
+        net.add(nn.Activation("relu"))
+        if follow:
+            net[-3].weight.lr_mult = s**2 * 32 / 2
+    net.add(nn.Dense(10, in_units=32))
+    net.cast("float64")
+    net.initialize(d2l_init.TruncatedNormal(s, bound=4, seed=seed))
+    return net
+
+
+def test_with_a_norm_the_scale_is_a_learning_rate_and_without_one_it_decides():
+    def final(s, **options):
+        nets = [sixfold(s, seed=50 + k, **options) for k in range(5)]
+        losses = d2l_init.train(nets, X, y, lr=0.1, momentum=0.9, steps=40)
+        return onp.median(losses[:, -10:].mean(1))
+
+    followed = [final(s, norm=True, follow=True) for s in (0.005, 0.05, 0.25)]
+    assert max(followed) < 1.6 * min(followed) < 1
+    assert final(0.005, norm=True) > 1.5 * followed[0]
+    assert final(2e-4, norm=True, follow=True) == pytest.approx(log(10), rel=0.01)  # by ε
+    assert final(0.05, norm=False) == pytest.approx(log(10), rel=0.01)
+    assert final(0.25, norm=False) < 1.5
