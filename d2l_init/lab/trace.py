@@ -1,6 +1,6 @@
 """What signals and gradients do on their way through the blocks of a net, measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf, nan, prod
 from operator import methodcaller
 from typing import Any
@@ -78,8 +78,16 @@ def trace(
     Raises ValueError when net is no initialized block with parameters, X no array, one of y and
     loss is missing, the loss is neither a number nor one for each example, or no block was called.
     """
-    every, recorder = checked_blocks(net), _Recorder(_checked_bins(bins), loss is not None)
+    every, recorder = checked_blocks(net), Recorder(_checked_bins(bins), loss is not None)
     blocks = [one for one in every if containers or one.params.keys() or not one._children]
+    return traced(net, X, y, loss, blocks, recorder, training=training)
+
+
+def traced(
+    net: Any, X: Any, y: Any, loss: Any, blocks: Sequence[Any], recorder: "Recorder", *,
+    training: bool,
+) -> Trace:  # fmt: skip
+    """The record of one pass in which ``recorder`` takes part in each call of these blocks."""
     _check_given(y, loss)
     # nothing of this may enter a graph that the caller records
     with autograd.pause(), one_blas_thread():
@@ -94,7 +102,7 @@ def trace(
                 value = None if loss is None else _mean_loss(loss(out, y), inputs, y)
             if value is not None:
                 value.backward(train_mode=training)
-                recorder.finish()  # while the engine goes back
+            recorder.finish(inputs, out)  # while the engine goes back
     never = [block.name for block in blocks if block not in recorder.called]
     if not recorder.calls:
         raise ValueError(f"net must call one of its blocks at least, got no call of {never}")
@@ -103,10 +111,10 @@ def trace(
     return Trace(rows, histograms, never, None if value is None else float(value.asnumpy()))
 
 
-class _Call:
+class Call:
     """One call of a block: its arrays until they are measured, then the numbers."""
 
-    def __init__(self, block: Any, output: Any, activation: str, before: "_Call | None") -> None:
+    def __init__(self, block: Any, output: Any, activation: str, before: "Call | None") -> None:
         self.block, self.output, self.shape = block, output, output.shape
         self.activation, self.axis = activation, _unit_axis(block, output.shape, before)
         self.addend: Any = None
@@ -130,7 +138,7 @@ class _Call:
             self.histogram = Histogram(histogram(values, bins))
 
     def measure_gradient(self, bins: Any) -> None:
-        values = np.empty(0) if self.addend is None else _gradient(self.addend)
+        values = np.empty(0) if self.addend is None else gradient_of(self.addend)
         _, std, square = moments(values)
         self.numbers.update(grad_std=std, grad_mean_square=square)
         if self.histogram is not None and self.addend is not None:
@@ -139,12 +147,12 @@ class _Call:
         self.output = self.addend = None  # a large net needs their memory
 
 
-class _Recorder:
+class Recorder:
     """Takes part in each call of the blocks that it watches."""
 
     def __init__(self, bins: Any, backward: bool) -> None:
         self.bins, self.backward = bins, backward
-        self.calls: list[_Call] = []
+        self.calls: list[Call] = []
         self.called: set[Any] = set()
         self.zeros: dict[Any, Any] = {}
         self.activations: dict[Any, str] = {}
@@ -165,7 +173,7 @@ class _Recorder:
             return out
         if block not in self.activations:
             self.activations[block] = _activation(block, args, out)
-        call = _Call(block, array, self.activations[block], before)
+        call = Call(block, array, self.activations[block], before)
         self.calls.append(call)
         if self.backward and np.dtype(array.dtype).kind == "f":
             self.add_zeros(call)
@@ -173,7 +181,7 @@ class _Recorder:
             call.measure(self.bins)
         return each_array(lambda part: call.output if part is array else part, out)
 
-    def add_zeros(self, call: _Call) -> None:
+    def add_zeros(self, call: Call) -> None:
         """Gives autograd an array to leave the output's gradient in: there is no hook for that."""
         # elemwise_add is faster, but hands on oneDNN's layout of images, which slows what follows,
         # and gives both its inputs one gradient, which float64's recurrent kernels write into
@@ -191,8 +199,10 @@ class _Recorder:
         found = add(like.as_nd_ndarray(), addend)
         return found.as_np_ndarray() if isinstance(like, mx.np.ndarray) else found, addend
 
-    def finish(self) -> None:
+    def finish(self, inputs: Any, out: Any) -> None:
         """Statistics of all calls, in the order in which the engine gets there."""
+        if not self.backward:
+            return
         for call in self.calls:
             if call.addend is not None:
                 call.measure(self.bins)
@@ -204,7 +214,7 @@ class _Recorder:
             call.numbers.update(spreads[call.block])
 
 
-def _gradient(array: Any) -> Array:
+def gradient_of(array: Any) -> Array:
     return memory(array.grad) if array._fresh_grad else np.zeros(array.shape)
 
 
@@ -215,7 +225,7 @@ def _weights(block: Any) -> list[Any]:
 
 def _weight_spreads(block: Any, ctx: Any) -> dict[str, float]:
     own = _weights(block)
-    gradients = [_gradient(leaf(p, ctx)) for p in own if p.grad_req != "null"]
+    gradients = [gradient_of(leaf(p, ctx)) for p in own if p.grad_req != "null"]
     spread = moments(*(weights(p, ctx) for p in own))[1]
     grad_spread = moments(*gradients)[1] if len(gradients) == len(own) else nan
     ratio = grad_spread / spread if spread else nan if grad_spread == 0 else grad_spread * inf
@@ -236,7 +246,7 @@ def _activation(block: Any, args: Any, out: Any) -> str:
     return recognized(x, y, names)
 
 
-def _unit_axis(block: Any, shape: tuple[int, ...], before: _Call | None) -> int | None:
+def _unit_axis(block: Any, shape: tuple[int, ...], before: Call | None) -> int | None:
     """Where the block keeps its channels; else as the call before, or by the number of axes."""
     about = getattr(block, "_kwargs", {})
     layout = about.get("layout") or getattr(block, "_layout", None)
