@@ -4,13 +4,14 @@ from math import log, pi, sqrt
 
 import numpy as onp
 import pytest
-from mxnet import gluon, np, npx, random
+from mxnet import gluon, np, random
 from mxnet.gluon import nn
 from sklearn.datasets import load_digits
 
 import d2l_init
 
-npx.set_np()
+pytestmark = pytest.mark.usefixtures("numpy_semantics")
+
 digits = load_digits()
 centred = digits.data - digits.data.mean(0)
 X, y = np.array(centred / centred.std(), dtype="float64"), np.array(digits.target)

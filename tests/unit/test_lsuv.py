@@ -2,12 +2,12 @@
 
 import numpy as onp
 import pytest
-from mxnet import autograd, gluon, init, np, npx, random
+from mxnet import autograd, gluon, init, np, random
 from mxnet.gluon import nn, rnn
 
 import d2l_init
 
-npx.set_np()
+pytestmark = pytest.mark.usefixtures("numpy_semantics")
 
 
 class Own(nn.HybridBlock):
