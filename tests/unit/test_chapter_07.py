@@ -85,7 +85,8 @@ def test_after_lsuv_tanh_gradients_grow_by_the_predicted_factor():
 def normed(depth, width, inputs, weights):
     net = nn.Sequential()
     for layer in range(depth):
-        net.add(nn.Dense(width, in_units=width if layer else inputs, use_bias=False))
+        fan_in, name = width if layer else inputs, f"layer{layer}_"
+        net.add(nn.Dense(width, in_units=fan_in, use_bias=False, prefix=name))
         net.add(nn.BatchNorm(in_channels=width), nn.Activation("relu"))
     net.cast("float64")
     net.initialize(weights)
@@ -126,12 +127,13 @@ def test_gradients_through_batch_norm_grow_by_the_limit_at_128_examples(batch, f
 def sixfold(s, seed, norm, follow=False):
     net = nn.HybridSequential()
     for layer in range(6):
-        net.add(nn.Dense(32, in_units=32 if layer else 64, use_bias=not norm))
+        fan_in, name = 32 if layer else 64, f"layer{layer}_"
+        net.add(nn.Dense(32, in_units=fan_in, use_bias=not norm, prefix=name))
         net.add(nn.BatchNorm(in_channels=32) if norm else nn.Activation("relu"))
         net.add(nn.Activation("relu"))
         if follow:
             net[-3].weight.lr_mult = s**2 * 32 / 2
-    net.add(nn.Dense(10, in_units=32))
+    net.add(nn.Dense(10, in_units=32, prefix="output_"))
     net.cast("float64")
     net.initialize(d2l_init.TruncatedNormal(s, bound=4, seed=seed))
     return net
