@@ -8,6 +8,8 @@ The package has three rooms::
     lab/      trace         what each block does to signals and gradients; signals: the record
               spectra       what layers do to directions; lsuv: scales that the data decide
               theory        what mean-field theory predicts of it
+              diagnose      what is wrong with a net: case, what was measured; faults, the rules;
+                            diagnosis, what was found, in words
               training      many nets side by side; sweeps: grids of experiments
               plots         measurement and prediction in one figure; explore: with controls
     machine/  doctor        what is missing here; kernels and recording of notebooks
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
         lecun_normal as lecun_normal,
         lecun_uniform as lecun_uniform,
     )
+    from .lab.diagnose import diagnose as diagnose
+    from .lab.diagnosis import Diagnosis as Diagnosis
     from .lab.explore import explore as explore
     from .lab.lsuv import lsuv as lsuv
     from .lab.plots import (
@@ -74,6 +78,8 @@ _MODULES = {
     "VarianceScaling glorot_normal glorot_uniform he_normal he_uniform lecun_normal lecun_uniform",
     "laws": "Law fans gain law",
     "plots": "gallery plot_histogram plot_weights",
+    "lab.diagnose": "diagnose",
+    "lab.diagnosis": "Diagnosis",
     "lab.explore": "explore",
     "lab.lsuv": "lsuv",
     "lab.plots": "plot_layer_histograms plot_map plot_phases plot_signals",
