@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import log, nan, sqrt
+from math import inf, log, nan, sqrt
 from os.path import commonprefix
 from re import escape, fullmatch, match
 from typing import Any
@@ -52,6 +52,15 @@ class Case:
         return dict(_steps(self))
 
     @cached_property
+    def sizes(self) -> dict[int, float]:
+        """The logarithm of rms over start at each layer that is finite."""
+        return {
+            k: logarithm(rms_of(self.rows[k]) / step.start) if step.start > 0 else nan
+            for k, step in self.steps.items()
+            if self.rows[k]["nonfinite"] == 0
+        }
+
+    @cached_property
     def layers(self) -> list[int]:
         return list(self.steps)
 
@@ -68,9 +77,14 @@ class Case:
                 if not any(set(other["rows"]) < set(one["rows"]) for other in skips)]  # fmt: skip
 
     def activation(self, k: int) -> str:
-        """The activation that follows the row, built in or the next to read it."""
-        after = (row["activation"] for row in self.rows if row["source"] == k)
-        return str(self.rows[k]["activation"] or next((one for one in after if one), ""))
+        """The activation that follows the row, built in or the next to read it or its norm."""
+        if own := self.rows[k]["activation"]:
+            return str(own)
+        after = [one for one, row in enumerate(self.rows) if row["source"] == k]
+        norms = [self.activation(one) for one in after if self.rows[one]["norm"]]
+        return next(
+            (one for k in after if (one := self.rows[k]["activation"])), max(norms, default="")
+        )
 
     def layer_of(self, k: int) -> int | None:
         """The layer that made what comes out of a row, or came into it."""
@@ -141,6 +155,10 @@ def _steps(case: Case) -> Iterator[tuple[int, Step]]:
 
 def rms_of(row: Row) -> float:
     return sqrt(row["mean_square"]) if row["mean_square"] >= 0 else nan
+
+
+def logarithm(value: float) -> float:
+    return log(value) if 0 < value < inf else -inf if value == 0 else nan
 
 
 def pattern(names: Sequence[str], every: Sequence[str]) -> str:

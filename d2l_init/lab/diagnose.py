@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mxnet.gluon import nn, rnn
 from mxnet.gluon.nn import conv_layers
+from scipy.special import log_softmax
 
 from ..arguments import number
 from ..base import leaf, memory
@@ -296,9 +297,8 @@ def _of_classes(watch: _Watch, rows: Sequence[Row], loss: float | None) -> dict[
     classes = range(z.shape[1])
     if not np.isin(y, classes).all():
         return None
-    z -= z.max(1, keepdims=True)
-    chances = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-    mean = float(-np.log(np.maximum(chances[np.arange(len(y)), y.astype(int)], 1e-300)).mean())
+    logarithms = log_softmax(z, axis=1)
+    chances, mean = np.exp(logarithms), -logarithms[np.arange(len(y)), y.astype(int)].mean()
     if not abs(mean - loss) <= 1e-2 * mean:
         return None
     counts = np.bincount(y.astype(int), minlength=len(classes))

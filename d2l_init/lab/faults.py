@@ -14,7 +14,7 @@ from scipy.stats import chi2
 
 from ..figures import short
 from ..laws import gain
-from .case import DEVIATIONS, GATES, SLACK, Case, Row, pattern, rms_of
+from .case import DEVIATIONS, GATES, SLACK, Case, Row, logarithm, pattern, rms_of
 from .diagnosis import FAULTS, Finding, gradient_size
 from .theory import ACTIVATIONS
 
@@ -37,18 +37,14 @@ def findings(case: Case) -> list[Finding]:
     return sorted(found, key=lambda one: FAULTS.index(one.fault))
 
 
-def _logarithm(value: float) -> float:
-    return log(value) if 0 < value < inf else -inf if value == 0 else nan
-
-
 def nonfinite(case: Case) -> Iterator[Finding]:
     if case.inputs["nonfinite"]:
         what = f"{case.inputs['nonfinite']} entries of X are infinite or undefined."
         yield Finding("nonfinite", "X", what, case.cures["finite"])
         return
     rows = [k for k, row in enumerate(case.rows) if row["nonfinite"] > 0]
-    back = [k for k, row in enumerate(case.rows) if not isfinite(row.get("grad_mean_square", 0))
-            and isfinite(row.get("grad_std", 0)) is False and row["has_gradient"]]  # fmt: skip
+    back = [k for k, row in enumerate(case.rows)
+            if row["has_gradient"] and not isfinite(row.get("grad_mean_square", 0))]  # fmt: skip
     if rows:
         k, row = rows[0], case.rows[rows[0]]
         what = f"{row['nonfinite']:.0%} of its outputs are infinite or undefined"
@@ -105,38 +101,25 @@ def _worst(steps: Mapping[int, float]) -> list[int]:
     return [k for k, one in steps.items() if one >= most / 2 and one > 0]
 
 
-def _sizes(case: Case) -> dict[int, float]:
-    """The logarithm of rms over start at each layer that is finite."""
-    return {
-        k: _logarithm(rms_of(case.rows[k]) / step.start) if step.start > 0 else nan
-        for k, step in case.steps.items()
-        if case.rows[k]["nonfinite"] == 0
-    }
-
-
-def _inside(case: Case) -> set[int]:
-    return {k for one in case.residual for k in one["rows"]}
-
-
 def _vanishes(case: Case) -> Iterator[int]:
     """From the end, layers that get too little to be seen; a small output layer is healthy."""
-    sizes, inside = _sizes(case), _inside(case)
+    inside = {k for one in case.residual for k in one["rows"]}
     for k in reversed(case.layers[:-1]):
-        if k in case.normed or k in inside or not sizes.get(k, nan) < -case.steps[k].low:
+        if k in case.normed or k in inside or not case.sizes.get(k, nan) < -case.steps[k].low:
             return
         yield k
 
 
 def _explodes(case: Case) -> Iterator[int]:
-    sizes = _sizes(case)
     return (k for k in case.layers
-            if k not in case.normed and sizes.get(k, nan) > case.steps[k].high)  # fmt: skip
+            if k not in case.normed and case.sizes.get(k, nan) > case.steps[k].high)  # fmt: skip
 
 
 def signal(case: Case) -> Iterator[Finding]:
-    gone, sizes = list(_vanishes(case)), _sizes(case)
+    gone, sizes = list(_vanishes(case)), case.sizes
+    stopped = any(dead(case)) or any(row["nonfinite"] for row in case.rows)
     for sign, places in ((-1, gone), (1, list(_explodes(case)))):
-        if not places or (sign == 1 and _growing(case)):
+        if not places or (_growing(case) if sign > 0 else stopped):
             continue
         end = max(places, key=lambda k: sign * sizes[k])
         path, k = [end], case.steps[end].before
@@ -166,11 +149,8 @@ def _signal_finding(
     row, low = case.rows[places[0]], case.steps[end]
     factor = exp(max(size, -700.0) / length)
     allowed = exp(low.high if sign > 0 else -low.low)
-    reach = short(exp(max(size, -700.0)))
-    what = (
-        f"Over {length} layer{'s' * (length > 1)} the rms of the signal changes by {reach}, "
-        f"{short(factor)} a layer, where width and chance explain {short(allowed)}."
-    )
+    change = f"by {short(exp(size))}, {short(factor)} a layer" if isfinite(size) else "to 0"
+    what = f"Over {length} layer{'s' * (length > 1)} the rms of the signal changes {change}, where width and chance explain {short(allowed)}."
     asked, follows = _asked(case, places[0]), row.get("weight_std", nan) * sqrt(row["fan_in"])
     if isfinite(follows) and not row["recurrent"]:
         what += f" Its weights have gain {short(follows)}; {asked}."
@@ -201,16 +181,16 @@ def _growing(case: Case) -> list[Row]:
 def growth(case: Case) -> Iterator[Finding]:
     if not (blocks := _growing(case)):
         return
-    rates = [one["after"] / one["before"] for one in blocks]
-    rate = exp(float(np.mean(np.log(rates))))
+    rate = exp(float(np.mean([log(one["after"] / one["before"]) for one in blocks])))
+    every = [one for one in case.residual if one["after"] > one["before"]]
     what = (
-        f"Each of {len(blocks)} residual blocks multiplies the rms of the stream by "
-        f"{short(rate)}, all together by {short(prod(rates))}; branches scaled by 1/√{len(blocks)} "
-        "would give 1.6 at most."
+        f"Each of {len(blocks)} residual blocks multiplies the rms of the stream by {short(rate)}, "
+        f"all together by {short(rate ** len(blocks))}; with branches scaled by 1/√{len(every)} it "
+        "would be 1.6 at most."
     )
-    last = [max((k for k in one["rows"] if k in case.steps), default=None) for one in blocks]
+    last = [max((k for k in one["rows"] if k in case.steps), default=None) for one in every]
     names = [name for k in last if k is not None for name in case.rows[k]["weight_names"]]
-    by = short(sqrt(len(blocks) * (rate**2 - 1)))
+    by = short(sqrt(len(every) * (rate**2 - 1)))
     cure = case.cures["scale"].format(pattern=pattern(names, case.names), by=by)
     yield Finding("residual growth", blocks[0]["name"], what, cure)
 
@@ -222,7 +202,7 @@ def saturated(case: Case) -> Iterator[Finding]:
         row = case.rows[rows[0]]
         what = (
             f"{row['saturated']:.0%} of {row['activation']}'s outputs lie within 0.01 of a bound, "
-            f"where it is flat; the same in {len(rows)} layers. By the right gain it is below 10%."
+            f"where it is flat; the same in {len(rows)} layers. Of inputs with variance 1, 1% would."
         )
         whole = len(layers) > len(case.layers) / 2
         yield Finding("saturated", case.rows[layers[0]]["name"], what,
@@ -275,7 +255,7 @@ def gradient(case: Case) -> Iterator[Finding]:
     """By ‖gradient‖ · rms, which no scale of weights changes: that is the signal's business."""
     if len(case.layers) < 3 or any(row["nonfinite"] for row in case.rows):
         return
-    sizes = {k: _logarithm(gradient_size(case.rows[k]) * rms_of(case.rows[k])) for k in case.layers}
+    sizes = {k: logarithm(gradient_size(case.rows[k]) * rms_of(case.rows[k])) for k in case.layers}
     path = [case.layers[-1]]
     while (before := case.steps[path[-1]].before) is not None:
         path.append(before)
@@ -323,9 +303,10 @@ def silent(case: Case) -> Iterator[Finding]:
     if not case.silent:
         return
     k, parameter = case.silent[-1]
+    count = len(case.silent)
     what = (
-        f"The loss gives {parameter} no gradient, nor to {len(case.silent) - 1} others: something "
-        "behind it cuts the graph. The cure freezes them; to train them, find what cuts it."
+        f"The loss gives {parameter} no gradient, the last of {count} without: something behind it "
+        "cuts the graph. The cure freezes them; to train them, find what cuts it."
     )
     names = pattern([name for _, name in case.silent], case.names)
     cure = case.cures["freeze"].format(pattern=names)
@@ -364,10 +345,10 @@ def output_bias(case: Case) -> Iterator[Finding]:
     even = rare < BIAS or 2 * total * rare < chi2.ppf(0.999, classes - 1)
     if total < 5 * classes or even or nats < BIAS:
         return
-    rarest = int(np.argmin(shares))
+    most = int(np.argmax(shares))
     what = (
-        f"Class {rarest} makes up {shares[rarest]:.1%} of y, and the net begins with "
-        f"{chances[rarest]:.1%}: biases at the log frequencies save {short(nats)} of the loss."
+        f"Class {most} makes up {shares[most]:.1%} of y, and the net begins with "
+        f"{chances[most]:.1%}: biases at the log frequencies save {short(nats)} of the loss."
     )
     values = [round(float(one), 2) for one in np.log((counts + 0.5) / (total + 0.5 * classes))]
     name, block = case.logits["bias"]

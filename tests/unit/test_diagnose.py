@@ -1,6 +1,9 @@
 """Planted faults: ``diagnose`` names the right one first, at the right block, and cures it."""
 
+import base64
+import json
 import re
+from pathlib import Path
 
 import mxnet as mx
 import numpy
@@ -11,6 +14,11 @@ from mxnet.gluon import nn
 
 import d2l_init
 import d2l_init as di
+from d2l_init.base import leaf
+from d2l_init.lab import diagnosis
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* is already initialized")
+ROOT = Path(__file__).parents[2]
 
 SOFTMAX = gluon.loss.SoftmaxCrossEntropyLoss()
 
@@ -78,9 +86,9 @@ def transformer():
     return net, np.random.randint(0, 50, (24, 6)), np.random.randint(0, 4, 24)
 
 
-def lstm(layers=2):
+def lstm(layers=2, rule=None):
     net = Classifier(gluon.rnn.LSTM(32, layers, "NTC", prefix="lstm_"), False)
-    net.initialize(init.Xavier())
+    net.initialize(rule or init.Xavier())
     return net, np.random.normal(size=(24, 6, 16)), np.random.randint(0, 4, 24)
 
 
@@ -155,7 +163,7 @@ def rare(case):
     return given(head(case, 0.01), y=lambda y: np.array((numpy.arange(len(y)) % 16 == 0) * 1))
 
 
-BIG, TINY = (lambda w: w * 300), (lambda w: w * 1e-4)  # noqa: E731
+BIG, TINY = (lambda w: w * 300), (lambda w: w * 1e-4)
 NAN = float("nan")
 FAULTS = {  # fault, block, lr, how to plant it
     "a NaN, MLP": ("nonfinite", "l3_", None, lambda: changed(mlp(), "l3_weight", fill(NAN))),
@@ -172,8 +180,7 @@ FAULTS = {  # fault, block, lr, how to plant it
     "constant, MLP": ("symmetry", "l1_", None, lambda: mlp(rule=init.Constant(0.02))),
     "zero, CNN": ("symmetry", "c1_", None, lambda: cnn(init.Zero())),
     "zero, tanh": ("symmetry", "l1_", None, lambda: mlp("tanh", 3, rule=init.Zero())),
-    "constant, LSTM": ("symmetry", "lstm_", None, lambda: (
-        lambda case: (case[0].initialize(init.Constant(0.1), force_reinit=True), case)[1])(lstm(1))),
+    "constant, LSTM": ("symmetry", "lstm_", None, lambda: lstm(1, init.Constant(0.1))),
     "bias, MLP": ("dead units", "l4_", None, lambda: changed(mlp(), "l4_bias", fill(-9))),
     "bias, CNN": ("dead units", "c3_", None, lambda: changed(cnn(), "c3_bias", fill(-9))),
     "own, small": ("initializer not used", "l2_", None, lambda: own(0.001)),
@@ -237,3 +244,134 @@ def test_the_right_fault_at_the_right_block_and_its_cure(name):
         exec(first.cure, scope)
         after = di.diagnose(*(scope[k] for k in ("net", "X", "y", "loss")), lr=scope["lr"])
         assert after.ok, f"{found}\n\n{after}"
+
+
+def test_every_fault_was_planted_and_every_section_exists():
+    assert {fault for fault, *_ in FAULTS.values()} == set(diagnosis.FAULTS)
+    for fault in diagnosis.FAULTS:
+        why = diagnosis.Finding(fault, "", "", "").why
+        chapter, section = re.fullmatch(r'chapter (\d\d), "(.*)"', why).groups()
+        (notebook,) = (ROOT / "notebooks").glob(f"{chapter}-*.ipynb")
+        sources = ("".join(cell["source"]) for cell in json.loads(notebook.read_text())["cells"])
+        assert any(re.search(rf"^#+ {re.escape(section)}$", one, re.M) for one in sources), why
+
+
+def state(net):
+    """All that a measurement must leave as it is."""
+    every = {}
+    for p in net.collect_params().values():
+        gradient = p._grad[0].asnumpy().tobytes() if p.grad_req != "null" else None
+        every[p.name] = leaf(p).asnumpy().tobytes(), gradient, leaf(p)._fresh_grad, p.grad_req
+    net.apply(lambda b: every.update({b: sorted(map(str, vars(b).items()))}))
+    return every
+
+
+@pytest.mark.usefixtures("numpy_semantics")
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_nothing_of_the_net_is_changed_and_no_random_number_is_taken(hybrid):
+    net, X, y = cnn(norm=True)
+    net.add(nn.Dropout(0.5), nn.Dense(10, prefix="last_"))
+    net.initialize(force_reinit=False)
+    if hybrid:
+        net.hybridize()
+    with mx.autograd.record():
+        SOFTMAX(net(X), y).mean().backward()
+    mx.random.seed(3)
+    expected = np.random.normal(size=4).asnumpy()
+    mx.random.seed(3)
+    before = state(net)
+    first = di.diagnose(net, X, y, SOFTMAX, lr=0.01)
+    assert state(net) == before
+    assert (np.random.normal(size=4).asnumpy() == expected).all()
+    assert repr(first) == repr(di.diagnose(net, X, y, SOFTMAX, lr=0.01))
+
+
+@pytest.mark.usefixtures("numpy_semantics")
+def test_a_net_that_cannot_be_judged_gets_a_sentence():
+    net, X, y = mlp()
+    with pytest.raises(ValueError, match="net must have parameters, got none in"):
+        di.diagnose(nn.Flatten(), X)
+    with pytest.raises(ValueError, match=r"net must be initialized \(net.initialize\(\)\)"):
+        di.diagnose(nn.Dense(3), X)
+    with pytest.raises(ValueError, match="net must be a Gluon block, got function"):
+        di.diagnose(lambda x: x, X)
+    with pytest.raises(ValueError, match="y and loss must be given together, got y without loss"):
+        di.diagnose(net, X, y)
+    with pytest.raises(ValueError, match="loss must return one number or one for each"):
+        di.diagnose(net, X, y, lambda out, y: out)
+    with pytest.raises(ValueError, match="lr must be a positive number, got -1"):
+        di.diagnose(net, X, y, SOFTMAX, lr=-1)
+    custom = di.diagnose(net, X, y, lambda out, y: (out**2).mean())
+    assert custom.ok
+    assert custom.remarks[0].startswith("The loss isn't the softmax cross-entropy")
+    assert "No gradients without a loss" in repr(di.diagnose(net, X))
+
+
+@pytest.mark.usefixtures("numpy_semantics")
+def test_without_a_loss_signals_are_judged():
+    for name, (fault, *_, plant) in FAULTS.items():
+        if fault in ("dead units", "saturated", "signal vanishes", "signal explodes", "inputs"):
+            mx.random.seed(1)
+            net, X, _ = plant()
+            assert di.diagnose(net, X).findings[0].fault == fault, name
+
+
+@pytest.mark.usefixtures("numpy_semantics")
+def test_a_sigmoid_net_of_the_book_loses_its_gradient():
+    net = nn.Sequential()
+    for units in (120, 84, 84, 84):
+        net.add(nn.Dense(units, activation="sigmoid"))
+    net.add(nn.Dense(10))
+    net.initialize(init.Xavier())
+    X, y = np.random.normal(size=(64, 400)), np.random.randint(0, 10, 64)
+    assert di.diagnose(net, X, y, SOFTMAX).findings[0].fault == "gradient vanishes"
+
+
+class Scale(nn.Block):
+    """MXNet multiplies no float16 matrices on a CPU."""
+
+    def __init__(self, value):
+        super().__init__(prefix="scale_")
+        self.weight = self.params.get("weight", shape=(1, 8), init=init.Constant(value))
+
+    def forward(self, x):
+        return x * self.weight.data()
+
+
+@pytest.mark.parametrize("value", [1, 6e4])
+def test_float16_can_overflow(value):
+    net = Scale(value)
+    net.initialize()
+    net.cast("float16")
+    X = mx.nd.random.normal(shape=(32, 8), dtype="float16")
+    found = di.diagnose(net, X)
+    assert found.ok == (value == 1)
+    if not found.ok:
+        scope = {"net": net, "X": X}
+        assert "more than float16 can hold" in found.findings[0].what
+        exec(found.findings[0].cure, scope)
+        assert di.diagnose(net, scope["X"]).findings[0].fault != "nonfinite"
+
+
+@pytest.mark.usefixtures("numpy_semantics")
+def test_a_diagnosis_is_shown_as_text_table_and_picture():
+    mx.random.seed(1)
+    found = di.diagnose(*mlp(depth=20, rule=init.Uniform()), SOFTMAX, lr=0.1)
+    frame = found.to_frame()
+    assert list(frame) == ["fault", "where", "what", "why", "cure"]
+    assert len(frame) == len(found.findings) >= 1
+    for words in (repr(found), found._repr_html_()):
+        for one in found.findings:
+            assert one.fault in words
+            assert one.cure.replace("'", "") in words.replace("'", "").replace("&#x27;", "")
+    html = found._repr_html_()
+    picture = re.search(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"/>', html)
+    assert "signal vanishes at l1" in picture[1]
+    assert base64.b64decode(picture[2]).startswith(b"\x89PNG")
+    healthy = di.diagnose(*mlp(), SOFTMAX, lr=0.01)
+    assert healthy.ok
+    assert re.fullmatch(
+        r"Nothing found. Looked at: 8 layers, a batch of 64, signals and gradients, the loss "
+        r"\d\.\d+ \(log 10 is 2.3\), updates at lr = 0.01.", repr(healthy))  # fmt: skip
+    assert list(healthy.to_frame()) == list(frame)
+    assert "<table>" not in healthy._repr_html_()

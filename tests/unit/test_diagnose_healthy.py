@@ -6,12 +6,13 @@ import mxnet as mx
 import numpy as np
 import pytest
 from d2l import mxnet as d2l
-from mxnet import gluon, init, npx
+from mxnet import gluon, init
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 
 import d2l_init as di
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* is already initialized")
 SOFTMAX = gluon.loss.SoftmaxCrossEntropyLoss
 GELU = di.VarianceScaling(2.35)
 MLPS = [  # activation, rule, depths, width
