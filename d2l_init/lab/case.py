@@ -82,9 +82,8 @@ class Case:
             return str(own)
         after = [one for one, row in enumerate(self.rows) if row["source"] == k]
         norms = [self.activation(one) for one in after if self.rows[one]["norm"]]
-        return next(
-            (one for k in after if (one := self.rows[k]["activation"])), max(norms, default="")
-        )
+        direct = [self.rows[one]["activation"] for one in after]
+        return str(next(filter(None, [*direct, *norms]), ""))
 
     def layer_of(self, k: int) -> int | None:
         """The layer that made what comes out of a row, or came into it."""

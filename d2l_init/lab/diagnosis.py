@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..figures import (
     GREY,
@@ -171,6 +172,7 @@ def _draw(ax: Axes, values: Any, what: str, number: int) -> None:
     else:
         ends = "nowhere a positive number"
     ax.set_xlim(0.5, len(values) + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel(what, color=GREY)
     describe(ax, f"{what.capitalize()} at {len(values)} layers: {ends}.")
 

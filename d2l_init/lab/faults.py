@@ -150,7 +150,10 @@ def _signal_finding(
     factor = exp(max(size, -700.0) / length)
     allowed = exp(low.high if sign > 0 else -low.low)
     change = f"by {short(exp(size))}, {short(factor)} a layer" if isfinite(size) else "to 0"
-    what = f"Over {length} layer{'s' * (length > 1)} the rms of the signal changes {change}, where width and chance explain {short(allowed)}."
+    what = (
+        f"Over {length} layer{'s' * (length > 1)} the rms of the signal changes {change}; width "
+        f"and chance would explain {short(allowed)}."
+    )
     asked, follows = _asked(case, places[0]), row.get("weight_std", nan) * sqrt(row["fan_in"])
     if isfinite(follows) and not row["recurrent"]:
         what += f" Its weights have gain {short(follows)}; {asked}."
@@ -202,7 +205,7 @@ def saturated(case: Case) -> Iterator[Finding]:
         row = case.rows[rows[0]]
         what = (
             f"{row['saturated']:.0%} of {row['activation']}'s outputs lie within 0.01 of a bound, "
-            f"where it is flat; the same in {len(rows)} layers. Of inputs with variance 1, 1% would."
+            f"where it is flat; the same in {len(rows)} layers. Variance 1 would leave 1% there."
         )
         whole = len(layers) > len(case.layers) / 2
         yield Finding("saturated", case.rows[layers[0]]["name"], what,
