@@ -161,7 +161,7 @@ def _signal_finding(
     if all(case.rows[k]["own"] for k in places):
         what += " They come from an initializer of their own, not from net.initialize."
         fault = "initializer not used"
-    whole = len(places) > len(case.layers) / 2
+    whole = len(places) > length / 2 and length > len(case.layers) / 2
     return Finding(fault, row["name"], what, case.reset(places, whole=whole))
 
 
@@ -363,7 +363,8 @@ def output_bias(case: Case) -> Iterator[Finding]:
 
 
 def updates(case: Case) -> Iterator[Finding]:
-    if case.lr is None:
+    worse = (dead, growth, saturated, signal, gradient)  # they explain updates of any size
+    if case.lr is None or any(any(rule(case)) for rule in worse):
         return
     layers = case.layers[:-1] or case.layers  # a small output layer may change much
     ratios = {k: case.lr * case.rows[k].get("update_ratio", nan) for k in layers}
