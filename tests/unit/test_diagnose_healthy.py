@@ -149,3 +149,55 @@ def test_a_trained_net(depth):
     di.train(nets, X, y, lr=0.02, steps=300)
     for net in nets:
         healthy(net, mx.np.array(X[:256]), mx.np.array(y[:256]), lr=0.02)
+
+
+class Residual(nn.Block):
+    """Adds a branch to its input, with or without a norm in front of it."""
+
+    def __init__(self, width, norm):
+        super().__init__()
+        self.norm = nn.LayerNorm() if norm else nn.Lambda(lambda x: x)
+        self.first, self.last = nn.Dense(4 * width, flatten=False), nn.Dense(width, flatten=False)
+
+    def forward(self, x):
+        return x + self.last(mx.npx.relu(self.first(self.norm(x))))
+
+
+@pytest.mark.usefixtures("numpy_semantics")
+@pytest.mark.parametrize(("scale", "norm"), [(0, False), (32**-0.5, False), (1, True), (0, True)])
+def test_residual_nets_with_factors(scale, norm):
+    for seed in range(5):
+        mx.random.seed(seed)
+        net, X = nn.Sequential(), mx.np.random.normal(size=(32, 64))
+        net.add(
+            nn.Dense(64), *(Residual(64, norm) for _ in range(32)), nn.LayerNorm(), nn.Dense(10)
+        )
+        net.initialize(di.lecun_normal())
+        net(X)
+        for block in list(net)[1:-2]:
+            block.last.weight.set_data(block.last.weight.data() * scale * 2**0.5)
+        healthy(net, X, mx.np.random.randint(0, 10, 32), lr=0.01)
+
+
+def zero_head(net):
+    net[-1].weight.set_data(net[-1].weight.data() * 0)
+
+
+def frozen(net):
+    net[0].collect_params().setattr("grad_req", "null")
+
+
+def tied(net):
+    net._children["4"] = nn.Dense(64, params=net[2].params)
+
+
+@pytest.mark.usefixtures("numpy_semantics")
+@pytest.mark.parametrize("change", [zero_head, frozen, tied])
+def test_what_a_reader_meant(change):
+    for seed in range(5):
+        mx.random.seed(seed)
+        net, X = mlp("relu", 6, 64), mx.np.random.normal(size=(64, 64))
+        net.initialize(di.he_normal())
+        net(X)
+        change(net)
+        healthy(net, X, mx.np.random.randint(0, 10, 64), lr=0.01)
