@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from math import inf, log, nan, prod, sqrt
 from typing import Any
 
+import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn, rnn
 from mxnet.gluon.nn import conv_layers
@@ -45,6 +46,12 @@ CURES = {
     "wide": 'net.cast("float32"); X = X.astype("float32")',
     "loss": "from mxnet import gluon; loss = gluon.loss.SoftmaxCrossEntropyLoss()",
     "rate": "lr = {lr}",
+}
+_OF_ND = {  # where they differ for arrays of mx.nd
+    "bias": "from mxnet import nd; net.collect_params()[{name!r}].set_data(nd.array({values}))",
+    "inputs": "X = (X - X.mean()) / ((X - X.mean()) ** 2).mean() ** 0.5",
+    "finite": "from mxnet import nd; X = nd.where(nd.abs(X) < float('inf'), X, nd.zeros_like(X))",
+    "noise": "from mxnet import nd; X = nd.random.normal(shape=X.shape)",
 }
 
 
@@ -92,10 +99,19 @@ def diagnose(
     case = Case(
         rows, [p.name for p in parameters_of(net)], watch.inputs, record.loss,
         _of_classes(watch, rows, record.loss), watch.stacks, watch.alike, _cut(watch, rows),
-        list(_unused(net, watch)), rate, watch.half, CURES,
+        list(_unused(net, watch)), rate, watch.half, _cures(X),
     )  # fmt: skip
     found = findings(case)
     return Diagnosis(found, _looked(case), list(_remarks(net, case)), rows)
+
+
+def _cures(X: Any) -> dict[str, str]:
+    """Code that cures, for this kind of X."""
+    known = CURES if isinstance(first_array(X), mx.np.ndarray) else CURES | _OF_ND
+    if not isinstance(X, (tuple, list)):
+        return known
+    first = ("inputs", "finite", "noise", "wide")
+    return known | {k: f"X, *rest = X; {known[k]}; X = [X, *rest]" for k in first}
 
 
 @contextmanager
@@ -354,6 +370,18 @@ def _remarks(net: Any, case: Case) -> Iterator[str]:
         yield (
             "The loss isn't the softmax cross-entropy of one class for each example: its size at "
             "the start and the output bias weren't judged."
+        )
+    norms = [
+        block
+        for block in blocks_of(net)
+        if isinstance(block, (nn.BatchNorm, nn.BatchNormReLU)) and block.running_var._data
+    ]
+    fresh = [block.name for block in norms if not memory(leaf(block.running_mean)).any()
+             and (memory(leaf(block.running_var)) == 1).all()]  # fmt: skip
+    if fresh:
+        yield (
+            f"Running statistics are still 0 and 1, so that in predict mode {fresh[0]} hands on "
+            f"what it gets; the same in {len(fresh)} in all, until training has set them."
         )
     users = Counter(p for block in blocks_of(net) for p in block.params.values())
     if shared := [p.name for p, count in users.items() if count > 1]:

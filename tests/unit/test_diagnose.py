@@ -327,6 +327,21 @@ def test_a_sigmoid_net_of_the_book_loses_its_gradient():
     assert di.diagnose(net, X, y, SOFTMAX).findings[0].fault == "gradient vanishes"
 
 
+def test_cures_for_arrays_of_mx_nd():
+    mx.random.seed(1)
+    net = nn.HybridSequential()
+    net.add(nn.Dense(32, activation="relu"), nn.Dense(4, prefix="out_"))
+    data, classes = mx.nd.random.normal(shape=(64, 16)), mx.nd.arange(64) % 4
+    spoilt = data * 100 + 7, mx.nd.where(data > 2, data * NAN, data), data * 0, data
+    for k, X in enumerate([*spoilt, *([one] for one in spoilt)]):
+        net.initialize(di.he_normal(), force_reinit=True)
+        y = classes * (k % 4 < 3)
+        found = di.diagnose(net, X, y, SOFTMAX)
+        scope = {"net": net, "X": X, "d2l_init": di}
+        exec(found.findings[0].cure, scope)
+        assert di.diagnose(net, scope["X"], y, SOFTMAX).ok
+
+
 class Scale(nn.Block):
     """MXNet multiplies no float16 matrices on a CPU."""
 
