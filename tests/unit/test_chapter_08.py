@@ -1,32 +1,18 @@
 """What chapter 08 concludes, by its own functions, over seeds that it doesn't use."""
 
-import ast
 from math import e, log, pi, sqrt
 from pathlib import Path
-from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
 from mxnet import init, npx
+from unit import chapters
 
 import d2l_init
 
 PATH = Path(__file__).parents[2] / "notebooks" / "08-residual-and-attention.ipynb"
 DATA = {"ctx", "digits", "X", "y", "z", "density", "T", "grid", "squares", "softmax_loss"}
 SEEDS = range(20, 25)
-
-
-def definitions(path):
-    """The functions and classes of a chapter, with the data that they use, without its work."""
-    found = {}
-    for cell in (cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"):
-        for node in ast.parse(cell.source.replace("%matplotlib inline", "")).body:
-            names = {getattr(target, "id", "") for target in getattr(node, "targets", [])}
-            defines = isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
-            if defines or names & DATA:
-                exec(compile(ast.Module([node], []), path.name, "exec"), found)
-    return SimpleNamespace(**found)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +23,7 @@ def _semantics():
 @pytest.fixture(scope="module")
 def chapter():
     npx.set_np()
-    return definitions(PATH)
+    return chapters.definitions(PATH, DATA)
 
 
 def slope(widths, values):
