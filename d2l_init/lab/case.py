@@ -12,6 +12,7 @@ from typing import Any
 from ..laws import gain
 from .theory import ACTIVATIONS
 
+# What theory of plain layers leaves out: tanh's decay as 1/√(2ℓ), pooling, padding, trained nets.
 SLACK = log(30)
 DEVIATIONS = 3  # of log q over nets of this width: standard deviation √(5L/n) (Hanin & Nica 2018)
 GATES = log(4)  # an LSTM's input and output gates are each 1/2 at the start

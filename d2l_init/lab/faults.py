@@ -18,7 +18,6 @@ from .case import DEVIATIONS, GATES, SLACK, Case, Row, logarithm, pattern, rms_o
 from .diagnosis import FAULTS, Finding, gradient_size
 from .theory import ACTIVATIONS
 
-# What theory of plain layers leaves out: tanh's decay as 1/√(2ℓ), pooling, padding, trained nets.
 INPUTS = 0.1, 5.0  # rms; pixels between 0 and 1 have about 0.3
 SATURATED = 0.3  # P(|z| > 2.65) for a normal z of variance 6.5, where tanh's gradient grows
 DEAD = 4  # one direction common to all inputs switches off half the units, ± 1/(2√n)

@@ -40,8 +40,8 @@ def lsuv(net: Any, X: Any, *, tol: float = 0.1, max_iter: int = 10) -> pd.DataFr
     and recurrent ones are left alone. Their weights are drawn anew, orthogonal (seeded by
     ``mx.random.seed``), and in one pass, in order of execution, divided by the standard deviation
     of the layer's output for X until its variance is within ``tol`` of 1. An activation built into
-    a layer comes after that; a sum, as behind a residual connection, isn't scaled. Biases, batch
-    norm (in predict mode) and the random stream's other users keep what they have.
+    a layer comes after that; a sum, as behind a residual connection, isn't scaled. Biases stay
+    as they are; batch norm is in predict mode.
 
     Returns a row for each layer, in order: ``block, shape`` of the output, its variance with the
     orthogonal weights (``before``) and at the end (``variance``), ``steps`` taken, and ``scale``,
