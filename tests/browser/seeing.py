@@ -8,8 +8,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import nbformat
+import psutil
 import pytest
 from launching import copy_project, make_lab
+from notebooks.rerun import peak
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "tests" / "artefacts"
@@ -52,6 +55,8 @@ LAYOUT = """() => [...document.querySelectorAll('.jp-Cell, .jp-tocItem-content, 
     + getComputedStyle(document.body).getPropertyValue('--jp-layout-color1')"""
 UNCLIP = """body, html, #main, .lm-Widget, .lm-DockPanel-widget, .jp-WindowedPanel-outer
     { overflow: visible !important; }"""
+# What the open notebook holds now, as it would be saved.
+HELD = "() => JSON.stringify(window.jupyterapp.shell.currentWidget.model.toJSON())"
 AUDIT = """async () => {
     const found = await axe.run({include: [['.jp-RenderedMarkdown'], ['.jp-OutputArea-output']]});
     return {checked: found.passes.map(rule => rule.id), violations: found.violations.flatMap(
@@ -74,6 +79,7 @@ def lab(tmp_path_factory):
         "JUPYTER_CONFIG_DIR": str(config),
         "JUPYTERLAB_SETTINGS_DIR": str(config / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(config / "workspaces"),
+        "OMP_NUM_THREADS": "1",  # nbval's kernels have two: the text must not depend on it
     }
     with make_lab(project, env, config / "log", "PORT=8899") as started:
         yield started
@@ -139,6 +145,18 @@ def run_all(page):
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.wait_for_function(DONE, timeout=300_000)
     settle(page)
+
+
+def held(page):
+    """The notebook as it stands in the page."""
+    return nbformat.reads(page.evaluate(HELD), 4)
+
+
+def kernels_memory(lab):
+    """The largest peak of any kernel's memory so far, in MB."""
+    below = psutil.Process(lab.process.pid).children(recursive=True)
+    kernels = [one for one in below if "ipykernel_launcher" in " ".join(one.cmdline())]
+    return max(peak(kernel.pid) for kernel in kernels)
 
 
 def photograph(page, name):

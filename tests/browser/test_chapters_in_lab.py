@@ -4,16 +4,21 @@ PICTURES=1 in the environment keeps what was seen, tile by tile, in tests/artefa
 """
 
 import re
+import time
+from itertools import compress
 from types import SimpleNamespace
 
 import nbformat
 import pytest
 import seeing
+from notebooks.rerun import texts
 
 from notebooks import form
 
 lab, browser = seeing.lab, seeing.browser  # fixtures, one of each a module
 CHAPTERS = form.chapters()
+MEMORY_MB, SECONDS = 1024, 180  # machines differ sevenfold
+WIDGET = "application/vnd.jupyter.widget-view+json"
 # What JupyterLab 4.6 itself says on the console, whatever is open.
 LABS_OWN = re.compile(
     r"favicon|api/workspaces|api/kernels.*50\d|ResizeObserver|mathjax.*deprecat", re.I
@@ -36,9 +41,13 @@ def seen(request, lab, browser):
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     seeing.open_chapter(page, lab, request.param.name)
+    started = time.monotonic()
     seeing.run_all(page)
-    notebook = nbformat.read(request.param, 4)
-    yield SimpleNamespace(page=page, name=request.param.stem, notebook=notebook, console=complaints)
+    seconds, memory = time.monotonic() - started, seeing.kernels_memory(lab)
+    yield SimpleNamespace(
+        page=page, name=request.param.stem, notebook=nbformat.read(request.param, 4),
+        shown=seeing.held(page), console=complaints, seconds=seconds, memory=memory,
+    )  # fmt: skip
     page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
     page.close()
 
@@ -48,6 +57,22 @@ def test_it_runs_without_an_error(seen):
     assert errors.all_text_contents() == []
     stderr = seen.page.locator('[data-mime-type="application/vnd.jupyter.stderr"]')
     assert stderr.all_text_contents() == []
+
+
+def test_it_prints_what_is_recorded_with_one_thread_instead_of_two(seen):
+    """But for what somebody at a screen gets as controls."""
+    recorded, shown = (texts(one) for one in (seen.notebook, seen.shown))
+    code = [cell for cell in seen.shown.cells if cell.cell_type == "code"]
+    alike = [not any(WIDGET in output.get("data", {}) for output in cell.outputs) for cell in code]
+    assert len(alike) == len(recorded) == len(shown)
+    assert alike.count(False) <= 1
+    assert list(compress(shown, alike)) == list(compress(recorded, alike))
+
+
+def test_it_keeps_to_its_memory_and_time(seen):
+    print(f"{seen.name}: {seen.seconds:.1f} s, {seen.memory:.0f} MB")
+    assert seen.memory < MEMORY_MB
+    assert seen.seconds < SECONDS
 
 
 def test_every_figure_is_drawn(seen):

@@ -49,14 +49,15 @@ def run(path: Path, **environment: str):
         manager = client.create_kernel_manager()
         manager.transport, manager.ip = "ipc", f"{folder}/kernel"
         peaks: list[float] = []
-        client.on_cell_executed = lambda **_: peaks.append(_peak(manager))
+        client.on_cell_executed = lambda **_: peaks.append(peak(manager.provisioner.pid))
         own = {"IPYTHONDIR": folder, "MATPLOTLIBRC": os.devnull}
         client.execute(env={**os.environ, **own, **environment})
     return notebook, max(peaks)
 
 
-def _peak(manager) -> float:
-    status = Path(f"/proc/{manager.provisioner.pid}/status")
+def peak(pid: int) -> float:
+    """The most memory that this process has had, in MB (elsewhere than on Linux: has now)."""
+    status = Path(f"/proc/{pid}/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1024
-    return psutil.Process(manager.provisioner.pid).memory_info().rss / 2**20
+    return psutil.Process(pid).memory_info().rss / 2**20
