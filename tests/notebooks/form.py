@@ -144,6 +144,8 @@ def meta_faults(notebook):
     for number, cell in enumerate(notebook.cells, 1):
         if "slideshow" not in cell.metadata:
             yield f"cell {number}: no slideshow metadata"
+        if re.search(r"\A#+ .*\n", cell.source) and cell.cell_type == "markdown":
+            yield f"cell {number}: a heading needs a cell of its own, to open a slide"
     # the doctor speaks before MXNet is imported, which may fail
     first = next(cell for _, cell in code_cells(notebook) if "doctor()" not in cell.source)
     if "%matplotlib inline" not in first.source or "npx.set_np()" not in first.source:
