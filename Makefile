@@ -2,13 +2,14 @@
 # make test   passes the tests (TESTS="tests/unit -k haar" to choose)
 # make record runs the chapters and keeps their outputs (NOTEBOOKS="notebooks/01-....ipynb")
 # make bench  times the package against what one would use instead, into README.md
+# make publish URL=https://host/account/project   sets the public address, everywhere
 # make lock   resolves requirements/ again from pyproject.toml
 
 START = notebooks/00-start-here.ipynb
 PORT = 8888
 ready = . .ci/ready.sh
 
-.PHONY: lab test record bench lock
+.PHONY: lab test record bench publish lock
 lab:
 	@$(ready); exec "$$python" -m jupyterlab $$as_root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/$(START)
 
@@ -20,6 +21,9 @@ record:
 
 bench:
 	@$(ready); exec "$$python" tests/benchmarks/bench.py --readme
+
+publish:
+	@$(ready); "$$python" .ci/address.py && "$$python" .ci/readme.py
 
 lock:
 	@only_uv=1; $(ready); set -- pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras; \

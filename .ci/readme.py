@@ -7,36 +7,49 @@ import base64
 import json
 import re
 import sys
-import tomllib
 from pathlib import Path
+
+import address
 
 ROOT = Path(__file__).parent.parent
 CHAPTER = "notebooks/01-default-initialization.ipynb"
 PICTURE = "notebooks/first-figure.png"
 
 
-def start_page() -> str:
-    """The page on which the course opens: it stands in the Makefile, as START."""
-    return re.search(r"^START = (\S+)$", (ROOT / "Makefile").read_text(), re.M)[1]
-
-
-def binder(project: dict) -> str:
-    owner_and_name = "/".join(project["urls"]["Repository"].split("/")[-2:])
-    address = f"https://mybinder.org/v2/gh/{owner_and_name}/v{project['version']}"
-    return f"{address}?urlpath=lab/tree/{start_page()}"
-
-
 def links() -> str:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    repository = project["urls"]["Repository"]
-    launch = f"[![Open on Binder](https://mybinder.org/badge_logo.svg)]({binder(project)})"
     code = "[![Code: Apache-2.0](https://img.shields.io/badge/code-Apache--2.0-006BA4)](LICENSE)"
     text = (
         "[![Text: CC BY-SA 4.0](https://img.shields.io/badge/text-CC%20BY--SA%204.0-595959)]"
         "(notebooks/LICENSE.md)"
     )
-    folder = repository.split("/")[-1]
-    return f"{launch} {code} {text}\n\n```sh\ngit clone {repository}\ncd {folder}\n```"
+    url = address.repository()
+    return published(url, f"{code} {text}") if url else unpublished(f"{code} {text}")
+
+
+def published(url: str, licences: str) -> str:
+    badges = [badge(address.binder(url, address.start_page())), licences]
+    lines = [f"```sh\ngit clone {url} d2l_init\ncd d2l_init\n```"]
+    if book := address.book(url):
+        runs = f"{url}/actions/workflows/ci.yml"
+        badges.insert(1, f"[![tests, weekly]({runs}/badge.svg)]({runs})")
+        lines.insert(0, f"Read it as [a book]({book}), or open it:")
+    return "\n\n".join([" ".join(badges), *lines])
+
+
+def unpublished(licences: str) -> str:
+    page = address.start_page()
+    sample = badge(address.binder("https://github.com/<account>/<project>", page))
+    told = (
+        "Clone the repository that shows you this page and change into its folder. With nothing "
+        "installed, paste its address into the form at [mybinder.org](https://mybinder.org), and "
+        f"`lab/tree/{page}` as the URL to open. A badge does the same: `make publish URL=https://…`"
+        " sets it here, and the address wherever it belongs; by hand its line is"
+    )
+    return f"{licences}\n\n{told}\n\n```md\n{sample}\n```"
+
+
+def badge(target: str) -> str:
+    return f"[![Open on Binder](https://mybinder.org/badge_logo.svg)]({target})"
 
 
 def readme() -> str:

@@ -65,11 +65,6 @@ def test_readme_and_picture_are_up_to_date():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_public_address_stands_in_pyproject_and_the_readme_made_from_it_only():
-    address = PROJECT["urls"]["Repository"]
-    assert {name for name, text in texts() if address in text} == {"README.md", "pyproject.toml"}
-
-
 @pytest.mark.parametrize("target", sorted(set(LINKS)))
 def test_a_link_of_the_readme_leads_to_a_file(target):
     assert (ROOT / target).exists()
