@@ -5,8 +5,9 @@
 A number is checked when it has a decimal point, an exponent, a per cent sign or at least three
 digits. Code, links, headings, years of citation and numbers of sections are left out. It must
 equal, at its printed precision, a number in an output of its section (from one heading of level 1
-or 2 to the next) or, exactly, one in its code. What frames a chapter (Overview, Summary, Exercises,
-What's next) may only repeat numbers that the sections state. A power of ten counts as one number.
+or 2 to the next) or, exactly, one in its code. What frames a chapter (Overview, Summary, Questions,
+Exercises, What's next) may only repeat numbers that the sections state. A power of ten counts as
+one number.
 """
 
 import ast
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import nbformat
 
-FRAME = ("Overview", "Summary", "Exercises", "What's next")
+FRAME = ("Overview", "Summary", "Questions", "Exercises", "What's next")
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 NUMBER = re.compile(
     r"""(?<![\w.^]) (?P<sign>[-−])?
