@@ -13,7 +13,9 @@ import nbformat
 
 MEDIAN_LINES, MOST_LINES, WIDEST, HEAVIEST = 6, 25, 100, 3_000_000
 SHOWS = re.compile(r"\b(show|explore)\(")
-CLOSING = ["Summary", "Exercises", "What's next"]
+CLOSING = ["Summary", "Questions", "Exercises", "What's next"]
+TOUR = "Start here"  # has no questions and two small exercises in place
+ANSWER = re.compile(r"^<details><summary>[^<]+</summary>\n\n\S.*?\n\n</details>$", re.M | re.S)
 MACHINE_PATH = re.compile(r"/(?:root|home|work|tmp|Users|private)/[\w.-]+")
 
 
@@ -67,7 +69,8 @@ def measures(notebook) -> dict[str, float]:
 
 
 def faults(notebook) -> list[str]:
-    checks = (size_faults, heading_faults, picture_faults, run_faults, text_faults, meta_faults)
+    checks = (size_faults, heading_faults, closing_faults, picture_faults, run_faults, text_faults,
+              meta_faults)  # fmt: skip
     return [fault for check in checks for fault in check(notebook)]
 
 
@@ -93,8 +96,25 @@ def heading_faults(notebook):
         if level > above + 1:
             yield f"cell {number}: heading {title!r} skips from level {above} to {level}"
     second = [title for _, level, title in found if level == 2]
-    if second[:1] != ["Overview"] or second[-3:] != CLOSING:
-        yield f"sections must open with Overview and close with {CLOSING}, got {second}"
+    closing = [title for title in CLOSING if titles != [TOUR] or title != "Questions"]
+    if second[:1] != ["Overview"] or second[-len(closing) :] != closing:
+        yield f"sections must open with Overview and close with {closing}, got {second}"
+
+
+def section(notebook, title: str) -> str:
+    """The prose beneath a heading of level 2."""
+    prose = "\n\n".join(cell.source for _, cell in text_cells(notebook))
+    found = re.search(rf"^## {re.escape(title)}$(.*?)(?=^## |\Z)", prose, re.M | re.S)
+    return found[1] if found else ""
+
+
+def closing_faults(notebook):
+    if any(title == TOUR for _, _, title in headings(notebook)):
+        return
+    questions = section(notebook, "Questions")
+    asked = re.findall(r"^\*\*(\d)\.\*\* .*\?$", questions, re.M)
+    if asked != list("12345") or len(ANSWER.findall(questions)) != 5:
+        yield f"there must be five questions, each with an answer that unfolds, got {asked}"
 
 
 def picture_faults(notebook):
