@@ -219,7 +219,7 @@ def _cuda(machine: Machine) -> Iterator[Finding]:
     if machine.gpus:
         found = ", ".join(f"{name} ({number})" for name, number in machine.gpus.items())
         others = sorted({one for one in machine.gpus.values() if not re.match(CAPABILITIES, one)})
-        why = f"MXNet 1.9.1 has no code for compute capability {', '.join(others)}"
+        why = f"MXNet 1.9.1 has no code for compute capability {', '.join(others)}, only 5.0 to 8.9"
         yield _finding("NVIDIA GPU", not others, found, why, to_cpu)
 
 

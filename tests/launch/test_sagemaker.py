@@ -1,6 +1,7 @@
 """The SageMaker scripts in a folder laid out as the platform's, through stops and without a net."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from launching import ROOT, UV, copy_project
 
+README = (ROOT / "sagemaker" / "README.md").read_text()
+LIFECYCLE = re.findall(r"^ *(bash /home/(\S+?)/\S*sagemaker/(\S+) .*)$", README, re.M)
 SCRIPTS = sorted((ROOT / "sagemaker").glob("*.sh"))
 KINDS = ["conda-less", "conda-like"]
 CONDA = """#!/bin/sh
@@ -25,7 +28,7 @@ class Platform:
     def __init__(self, folder, conda=False):
         self.home = folder / "home" / "ec2-user"
         self.volume = self.home / "SageMaker"
-        self.project = self.volume / "d2l_init"
+        self.project = self.volume / "d2l_init"  # that of Studio, too: scripts ask where they lie
         self.log = self.volume / ".d2l_init" / "log"
         self.project.mkdir(parents=True)
         copy_project(self.project)
@@ -39,7 +42,6 @@ class Platform:
         self.env = {
             "HOME": str(self.home),
             "PATH": f"{self.bin}:{os.environ['PATH']}",
-            "D2L_INIT_VOLUME": str(self.volume),
             "D2L_INIT_BUILD": "cpu",
             "UV_CACHE_DIR": str(cache),
             **{k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_", "SSL_"))},
@@ -125,12 +127,12 @@ def test_the_cuda_build_is_for_gpus_that_mxnet_has_code_for(tmp_path, told, buil
 
 
 @pytest.fixture(scope="module")
-def created(tmp_path_factory):
-    """Both kinds of instance, which build their environments at the same time."""
+def started(tmp_path_factory):
+    """Both kinds of instance after a first start, which build their environments side by side."""
     platforms = {}
     for kind in KINDS:
         platforms[kind] = Platform(tmp_path_factory.mktemp(kind), conda=kind == "conda-like")
-        ran, seconds = platforms[kind].run("on-create.sh")
+        ran, seconds = platforms[kind].run("on-start.sh")
         assert ran.returncode == 0, ran.stderr
         assert seconds < 60
         assert "in the background" in ran.stdout
@@ -139,15 +141,15 @@ def created(tmp_path_factory):
 
 @pytest.mark.install
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_notebook_instance_has_its_kernel_after_each_start(created, kind):
-    platform = created[kind]
+def test_a_notebook_instance_has_its_kernel_after_each_start(started, kind):
+    platform = started[kind]
     platform.wait_for("kernel d2l-init is registered")
     assert "d2l-init" in platform.kernels()
     assert platform.execute() == ""
 
     before = (platform.volume / ".d2l_init" / "env" / "pyvenv.cfg").stat().st_mtime
     platform.log.unlink()
-    platform.run("on-create.sh")
+    platform.run("on-start.sh")
     platform.wait_for("kernel d2l-init is registered")
     assert (platform.volume / ".d2l_init" / "env" / "pyvenv.cfg").stat().st_mtime == before
 
@@ -161,9 +163,27 @@ def test_a_notebook_instance_has_its_kernel_after_each_start(created, kind):
     assert platform.execute() == ""
 
 
-@pytest.mark.parametrize("script", ["on-create.sh", "on-start.sh", "studio.sh"])
-def test_without_a_network_the_log_says_so_and_the_machine_starts(tmp_path, script):
+def test_only_a_start_script_is_asked_for():
+    """One that runs when an instance is made would find no clone, and keep it from being made."""
+    assert [script for _, _, script in LIFECYCLE] == ["on-start.sh", "studio.sh"]
+    assert not (ROOT / "sagemaker" / "on-create.sh").exists()
+
+
+@pytest.mark.parametrize(("command", "user", "script"), LIFECYCLE)
+def test_where_no_clone_is_the_machine_starts_nevertheless(tmp_path, command, user, script):
+    here = command.replace("/home", str(tmp_path))
+    ran = subprocess.run(["bash", "-euc", here], capture_output=True, text=True)
+    assert ran.returncode == 0
+    assert "No such file" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "log"), [("on-start.sh", "SageMaker/.d2l_init/log"), ("studio.sh", ".d2l_init/log")]
+)
+def test_without_a_network_the_log_says_so_and_the_machine_starts(tmp_path, script, log):
+    assert f"`~/{log}`" in README
     platform = Platform(tmp_path)
+    platform.log = platform.home / log
     nowhere = "http://127.0.0.1:9"
     lost = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "empty"), "PIP_NO_CACHE_DIR": "1",
             "https_proxy": nowhere, "http_proxy": nowhere, "PIP_INDEX_URL": f"{nowhere}/simple",

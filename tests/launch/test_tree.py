@@ -75,6 +75,12 @@ def test_the_readme_maps_every_chapter():
     assert {f"notebooks/{name}" for name in CHAPTERS} <= set(LINKS)
 
 
+def test_every_page_says_the_same_of_gpus():
+    told = "5.0 to 8.9"
+    pages = "README.md", "sagemaker/README.md", "sagemaker/common.sh", "d2l_init/machine/doctor.py"
+    assert [page for page in pages if told not in (ROOT / page).read_text()] == []
+
+
 @pytest.mark.parametrize("what", FOREIGN)
 def test_no_file_holds(what):
     found = {name: match[0] for name, text in texts() if (match := re.search(FOREIGN[what], text))}
