@@ -1,4 +1,4 @@
-"""Look at this machine, install its kernel, record the notebooks."""
+"""Look at this machine, install its kernel, record the notebooks, grade exercises."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 
+from .classroom.commands import add_commands
 from .machine import doctor, kernels, recording
 
 
@@ -25,11 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m d2l_init", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="doctor | kernel | record")
+    commands = parser.add_subparsers(required=True, metavar="doctor | kernel | record | classroom")
 
     record = commands.add_parser("record", help="run notebooks and keep their outputs")
     record.add_argument("notebooks", nargs="*", help="default: the chapters in notebooks/")
     record.set_defaults(run=lambda options: recording.record(options.notebooks or None))
+
+    add_commands(commands.add_parser("classroom", help="release exercises and grade them"))
 
     examine = commands.add_parser("doctor", help="what is missing here, and what fixes it")
     examine.add_argument("--json", action="store_true", help="for machines")
