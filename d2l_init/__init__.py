@@ -1,6 +1,6 @@
 """d2l_init: how neural networks get their first weights, predicted, drawn and measured.
 
-The package has three rooms::
+The package has four rooms::
 
     core      laws          what an initializer draws: Law, law, fans, gain
               initializers  those that MXNet lacks; base: into its memory; filling: with values
@@ -13,8 +13,10 @@ The package has three rooms::
               training      many nets side by side; sweeps: grids of experiments
               plots         measurement and prediction in one figure; explore: with controls
     machine/  doctor        what is missing here; kernels and recording of notebooks
+    classroom/ check        a student's answer to an exercise, made into plain arrays
+              judges        what they earn: tasks are data, and so are known mistakes
 
-Nothing in the core imports the other two. Every public name is loaded on first use, so that
+Nothing in the core imports the other three. Every public name is loaded on first use, so that
 ``import d2l_init`` needs nothing but Python, and ``python -m d2l_init`` can speak on a machine
 where MXNet cannot be imported.
 
@@ -27,6 +29,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .classroom.check import check as check
     from .figures import caption as caption, plot_curves as plot_curves, show as show
     from .initializers import (
         DeltaOrthogonal as DeltaOrthogonal,
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
     )
 
 _MODULES = {
+    "classroom.check": "check",
     "figures": "caption plot_curves show",
     "initializers": "DeltaOrthogonal HaarOrthogonal Identity Mixture Sparse TruncatedNormal "
     "VarianceScaling glorot_normal glorot_uniform he_normal he_uniform lecun_normal lecun_uniform",

@@ -1,0 +1,121 @@
+"""Draws of one parameter held against laws: mean, size, atoms and the rest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf, sqrt
+
+import numpy as np
+from scipy import stats
+
+from ..laws import Law
+from .verdicts import Floats
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The values of one parameter drawn with several seeds, and ``again`` with the first."""
+
+    drawn: Sequence[Floats]
+    again: Floats
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one draw."""
+        return self.again.shape
+
+    @cached_property
+    def sorted(self) -> Floats:
+        """All values in order."""
+        return np.sort(np.concatenate([one.ravel() for one in self.drawn]))
+
+    @cached_property
+    def mean(self) -> float:
+        """Of all values."""
+        return float(self.sorted.mean())
+
+    @cached_property
+    def std(self) -> float:
+        """Of all values."""
+        return float(self.sorted.std())
+
+    def off(self, law: Law) -> float:
+        """Standard errors by which mean or mean square are off the law's, the larger of the two."""
+        x, mean, std = self.sorted, law.mean, law.std
+        if not std:
+            return 0.0 if np.allclose(x, mean, rtol=1e-5, atol=0) else inf
+        # the rounding of float32 is room enough where the law has no spread of squares
+        error = sqrt(max(law.kurtosis - 1, 0.0) / x.size) + 1e-5
+        square = float((((x - mean) / std) ** 2).mean() - 1) / error
+        worst = max(abs(self.mean - mean) / std * sqrt(x.size), abs(square))
+        return worst if worst < inf else inf  # nan is far off, too
+
+    def misfit(self, law: Law, chance: float, *, scaled: bool = False) -> str:
+        """What else is not as the law says, in words: range, atoms, repeated values, the rest.
+
+        Each test refuses a right draw with this ``chance``; ``scaled`` looks at the values after
+        they were given the law's standard deviation (and its mean, if theirs is another).
+        """
+        x = self._scaled(law) if scaled else self.sorted
+        (low, high), room = law.support, 1e-3 * law.std
+        if not scaled and (x[0] < low - room or x[-1] > high + room):
+            return f"values go from {x[0]:.3g} to {x[-1]:.3g}, not from {low:.3g} to {high:.3g}"
+        counts, rest = split(x, law)
+        for atom, share in law.atoms.items():
+            tails = stats.binom.cdf, lambda k, *law: stats.binom.sf(k - 1, *law)
+            if 2 * min(tail(counts[atom], x.size, share) for tail in tails) < chance:
+                return f"a share of {counts[atom] / x.size:.3g} is {atom:.3g}, not {share:.3g}"
+        if not rest.size or law_is_atoms(law):
+            return f"{rest.size} values are none of {[*law.atoms]}" if rest.size else ""
+        if (kinds := np.unique(rest).size) < rest.size / 2:
+            return f"only {kinds} of {rest.size} values differ"
+        gap, place = largest_gap(rest, law)
+        if stats.kstwobign.sf(gap * sqrt(rest.size)) < chance:
+            share = np.count_nonzero(x <= place) / x.size
+            return f"a share of {share:.3g} is below {place:.3g}, not {float(law.cdf(place)):.3g}"
+        return ""
+
+    def too_good(self, law: Law, chance: float) -> bool:
+        """Whether values follow the law more closely than draws do but with this chance."""
+        _, rest = split(self.sorted, law)
+        if not rest.size or law_is_atoms(law):
+            return False
+        gap, _ = largest_gap(rest, law)
+        return bool(stats.kstwobign.cdf(gap * sqrt(rest.size)) < chance)
+
+    def _scaled(self, law: Law) -> Floats:
+        if not self.std:
+            return self.sorted
+        x = self.sorted * (law.std / self.std)
+        shift = law.mean - float(x.mean())
+        return x + shift if abs(shift) * sqrt(x.size) > 6 * law.std else x
+
+
+def law_is_atoms(law: Law) -> bool:
+    """Whether the law has no continuous part."""
+    return sum(law.atoms.values()) > 1 - 1e-12
+
+
+def split(x: Floats, law: Law) -> tuple[dict[float, int], Floats]:
+    """How many values lie on each of the law's atoms, as float32 holds them, and the others."""
+    counts = {}
+    for atom in law.atoms:
+        hit = np.abs(x - atom) <= 1e-6 * abs(atom)
+        counts[atom], x = int(np.count_nonzero(hit)), x[~hit]
+    return counts, x
+
+
+def largest_gap(rest: Floats, law: Law) -> tuple[float, float]:
+    """Largest difference between the shares of sorted values and of the law's continuous part."""
+    atoms = sum((share * (rest >= atom) for atom, share in law.atoms.items()), np.zeros(rest.size))
+    expected = (law.cdf(rest) - atoms) / (1 - sum(law.atoms.values()))
+    steps = np.arange(rest.size + 1) / rest.size
+    gaps = np.maximum(steps[1:] - expected, expected - steps[:-1])
+    place = int(gaps.argmax())
+    return float(gaps[place]), float(rest[place])
+
+
+def alike(one: Floats, other: Floats) -> bool:
+    """Whether two draws share more than a fifth of their spread, or more than chance can give."""
+    r = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+    return not abs(r) < max(0.2, 8 / sqrt(one.size))
