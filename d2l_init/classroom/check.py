@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..arguments import one_of
-from .judges import DRAWS, Draws, Measurement, Numbers
+from .judges import DRAWS, Draws, Measurement, Numbers, Task
 from .tasks import TASKS
-from .verdicts import SAID, Verdict
+from .verdicts import SAID, Refused, Verdict
 
 _PUBLIC_SEEDS = "11,12,13"
 _MOST = 10_000  # numbers in a measurement
@@ -39,10 +39,13 @@ def check(task: str, answer: Any) -> Verdict:
     Raises ValueError for a task that doesn't exist.
     """
     judge = TASKS[one_of("task", task, TASKS)]
+    seeds = [int(word) for word in os.environ.get("D2L_INIT_SEEDS", _PUBLIC_SEEDS).split(",")]
     try:
-        arrays = _arrays(judge, answer)
+        arrays = _arrays(judge, answer, seeds)
+    except Refused as error:
+        arrays = {SAID: np.array(str(error))}
     except (Exception, SystemExit) as error:
-        arrays = {SAID: np.array(_quoted(error))}
+        arrays = {SAID: np.array(f"your code raised {_quoted(error)}")}
     if folder := os.environ.get("D2L_INIT_ANSWERS"):  # the grader's
         np.savez_compressed(Path(folder) / f"{task}.npz", **arrays)
     return judge.judge(arrays)
@@ -56,7 +59,7 @@ def _quoted(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}"
 
 
-def _arrays(task: Any, answer: Any) -> dict[str, Any]:
+def _arrays(task: Task, answer: Any, seeds: Sequence[int]) -> dict[str, Any]:
     if _empty(answer):
         return {}
     if isinstance(task, Numbers):
@@ -64,7 +67,7 @@ def _arrays(task: Any, answer: Any) -> dict[str, Any]:
     if isinstance(task, Measurement):
         return _measured(answer)
     with _streams_kept():
-        return _draws(task, answer)
+        return _draws(task, answer, seeds)
 
 
 def _empty(answer: Any) -> bool:
@@ -78,11 +81,11 @@ def _numbers(task: Numbers, answer: Any) -> dict[str, Any]:
     if not hasattr(answer, "keys"):
         if len(task.right) > 1:
             kind = type(answer).__name__
-            raise TypeError(f"numbers by name are needed, for {asked}; got {kind}")
+            raise Refused(f"numbers by name are needed, for {asked}; got {kind}")
         answer = {next(iter(task.right)): answer}
     given = {name: answer[name] for name in task.right if name in answer.keys()}  # noqa: SIM118
     if not given:
-        raise KeyError(f"numbers by name are needed, for {asked}")
+        raise Refused(f"numbers by name are needed, for {asked}")
     return {name: _number(name, value) for name, value in given.items() if not _empty(value)}
 
 
@@ -93,7 +96,7 @@ def _measured(answer: Any) -> dict[str, Any]:
         answer = answer.ravel()
     found = list(islice(answer, _MOST + 1))
     if len(found) > _MOST:
-        raise ValueError(f"at most {_MOST} numbers are looked at, one for each seed")
+        raise Refused(f"at most {_MOST} numbers are looked at, one for each seed")
     if any(map(_empty, found)) or not found:
         return {}
     return {"values": np.array([_number("a measurement", value) for value in found])}
@@ -105,7 +108,7 @@ def _number(name: str, value: Any) -> Any:
             raise TypeError
         return np.array(float(value))
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
+        raise Refused(f"{name} must be a number, got {type(value).__name__}") from None
 
 
 @contextmanager
@@ -123,9 +126,8 @@ def _streams_kept() -> Iterator[None]:
         random.setstate(pythons)
 
 
-def _draws(task: Draws, answer: Any) -> dict[str, Any]:
+def _draws(task: Draws, answer: Any, seeds: Sequence[int]) -> dict[str, Any]:
     """Three draws with a seed each, and one more with the first seed."""
-    seeds = [int(word) for word in os.environ.get("D2L_INIT_SEEDS", _PUBLIC_SEEDS).split(",")]
     draw = _net if task.net else _layers
     found: dict[str, Any] = {}
     for name, seed in zip([*DRAWS, "again"], [*seeds, seeds[0]], strict=True):
@@ -142,7 +144,7 @@ def _layers(task: Draws, answer: Any, seed: int) -> dict[str, Any] | None:
 
     ready = isinstance(answer, (str, mx.init.Initializer))
     if not ready and not callable(answer):
-        raise TypeError(f"an initializer or a function is needed, got {type(answer).__name__}")
+        raise Refused(f"an initializer or a function is needed, got {type(answer).__name__}")
     mx.random.seed(seed)
     made = {}
     for shape in task.shapes.values():
@@ -151,7 +153,7 @@ def _layers(task: Draws, answer: Any, seed: int) -> dict[str, Any] | None:
             return None
         if not isinstance(made[shape], (str, mx.init.Initializer)):
             kind = type(made[shape]).__name__
-            raise TypeError(f"the function must return an initializer, got {kind}")
+            raise Refused(f"the function must return an initializer, got {kind}")
     found = {}
     for layer, shape in task.shapes.items():
         for name in (f"{layer}_weight", f"{layer}_twin_weight", f"{layer}_bias"):
@@ -179,7 +181,7 @@ def _net(task: Draws, answer: Any, seed: int) -> dict[str, Any] | None:
         return None
     for name, law in task.laws(task.right).items():
         if after[name] is None:
-            raise ValueError(f"{name} was not initialized")
+            raise Refused(f"{name} was not initialized")
         if law is None and before[name] is not None:
             after[name] = after[name] - before[name]
     return after

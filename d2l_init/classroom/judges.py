@@ -12,7 +12,7 @@ for large samples miss.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from math import floor, inf, isclose, log10, sqrt
+from math import floor, inf, log10, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -51,6 +51,11 @@ def nearest(value: float, wrong: Sequence[Wrong], near: Callable[[float, float],
     return min(known, key=lambda one: abs(value - one.value), default=Wrong("", value, ""))
 
 
+def asked(told: str, wrong: Wrong) -> str:
+    """What was found, and what to ask oneself."""
+    return f"{told}: {wrong.hint}" if wrong.hint else told
+
+
 @dataclass(frozen=True)
 class Numbers:
     """Numbers worked out in advance, right to ``digits`` digits (one unit of the last is let go).
@@ -86,7 +91,7 @@ class Numbers:
                 continue
             wrong = nearest(value, self.mistakes.get(name, ()), self._near)
             keywords += [wrong.keyword] * bool(wrong.keyword)
-            lines.append(f"not yet: {name} is {times(value, right)}. {wrong.hint}".strip())
+            lines.append(f"not yet: {name} is {asked(times(value, right), wrong)}")
         return Verdict(
             self.id, halves(self.of, good / len(self.right)), self.of, lines, tuple(keywords)
         )
@@ -136,7 +141,7 @@ class Measurement:
         told = f"the mean over {found.size} seeds, with standard error {error:.2g}, is"
         if not self._near(mean, self.right):
             wrong = nearest(mean, self.mistakes, self._near)
-            return f"{told} {times(mean, self.right)}. {wrong.hint}".strip(), wrong.keyword
+            return f"{told} {asked(times(mean, self.right), wrong)}", wrong.keyword
         if not error <= self.within * abs(self.right):
             return f"{told} {mean:.3g}: too uncertain, take more seeds", ""
         return "", ""
@@ -249,18 +254,22 @@ class _Hearing:
                 self.keywords.append("bias touched")
                 return f"{name} was to stay as it was"
             if law and one.off(law) > self.limit:
-                spread = law.std and not isclose(one.std, law.std, rel_tol=0.02)
-                pair = (one.std, law.std) if spread else (one.mean, law.mean)
-                size = "×".join(map(str, one.shape))
-                kind = "standard deviation" if spread else "mean"
-                found.setdefault(one.shape, f"{name} ({size}) has {kind} {times(*pair)}")
+                if not law.std or one.mean_off(law) > self.limit:
+                    told = f"has mean {times(one.mean, law.mean)}"
+                else:
+                    told = f"has standard deviation {times(one.std, law.std)}"
+                found.setdefault(one.shape, f"{self._label(name)} {told}")
         return "; ".join(found.values())
+
+    def _label(self, name: str) -> str:
+        size = "×".join(map(str, self.samples[name].shape))
+        return f"{name} ({size})" if self.task.net else f"a weight of {size}"
 
     def _shape(self) -> str:
         for name, law in self.random.items():
             one = self.samples[name]
             if why := one.misfit(law, self.chance, scaled=one.off(law) > self.limit):
-                return f"of {name}, {why}"
+                return f"of {self._label(name)}, {why}"
         return ""
 
     def _seed(self) -> str:
@@ -268,10 +277,12 @@ class _Hearing:
         for name, one in drawn.items():
             if not np.array_equal(one.again, one.drawn[0]):
                 self.keywords.append("seed ignored")
-                return f"{name} is another after the same mx.random.seed; what else draws?"
+                return (
+                    f"{self._label(name)} is another after the same mx.random.seed: what draws it?"
+                )
             if any(alike(*pair) for pair in combinations(one.drawn, 2)):
                 self.keywords.append("seed ignored")
-                return f"{name} is the same after another mx.random.seed"
+                return f"{self._label(name)} is the same after another mx.random.seed"
         for (name, one), (other, two) in combinations(drawn.items(), 2):
             if one.shape == two.shape and any(map(alike, one.drawn, two.drawn)):
                 self.keywords.append("twins between layers")
@@ -298,9 +309,9 @@ class _Hearing:
             one = self.samples[name]
             if one.sorted[0] == one.sorted[-1]:
                 self.keywords.append("constant")
-                return f"all values of {name} are {one.sorted[0]:.3g}"
+                return f"all values of {self._label(name)} are {one.sorted[0]:.3g}"
             if any(np.array_equal(*pair) for pair in combinations(one.drawn, 2)):
-                return f"{name} has the same values with two seeds"
+                return f"{self._label(name)} has the same values with two seeds"
             if self.task.independent and one.too_good(law, self.chance):
-                return f"{name} follows the law more closely than draws do"
+                return f"{self._label(name)} follows the law more closely than draws do"
         return ""

@@ -39,6 +39,10 @@ class Sample:
         """Of all values."""
         return float(self.sorted.std())
 
+    def mean_off(self, law: Law) -> float:
+        """Standard errors by which the mean is off the law's."""
+        return abs(self.mean - law.mean) / law.std * sqrt(self.sorted.size)
+
     def off(self, law: Law) -> float:
         """Standard errors by which mean or mean square are off the law's, the larger of the two."""
         x, mean, std = self.sorted, law.mean, law.std
@@ -47,7 +51,7 @@ class Sample:
         # the rounding of float32 is room enough where the law has no spread of squares
         error = sqrt(max(law.kurtosis - 1, 0.0) / x.size) + 1e-5
         square = float((((x - mean) / std) ** 2).mean() - 1) / error
-        worst = max(abs(self.mean - mean) / std * sqrt(x.size), abs(square))
+        worst = max(self.mean_off(law), abs(square))
         return worst if worst < inf else inf  # nan is far off, too
 
     def misfit(self, law: Law, chance: float, *, scaled: bool = False) -> str:
@@ -116,6 +120,8 @@ def largest_gap(rest: Floats, law: Law) -> tuple[float, float]:
 
 
 def alike(one: Floats, other: Floats) -> bool:
-    """Whether two draws share more than a fifth of their spread, or more than chance can give."""
+    """Whether two draws are equal, or so correlated as chance hardly ever leaves them."""
+    if np.array_equal(one, other):
+        return True
     r = np.corrcoef(one.ravel(), other.ravel())[0, 1]
     return not abs(r) < max(0.2, 8 / sqrt(one.size))

@@ -72,20 +72,33 @@ def values(arrays: Arrays, name: str, shape: Shape | None = None) -> Floats:
 
 
 def times(found: float, right: float) -> str:
-    """How far off, in words."""
-    if not right or not found:
+    """How far off, in words.
+
+    >>> times(0.0808, 0.0404), times(0.041, 0.04), times(0.1, 0)
+    ('0.0808, 2 times what is right', '0.041, 2.5 % too large', '0.1, not 0')
+    """
+    ratio = found / right if right and found else 0.0
+    if ratio <= 0:
         return f"{found:.3g}, not {right:.3g}"
-    return f"{found:.3g}, {found / right:.3g} times what is right"
+    if abs(ratio - 1) < 0.1:
+        return (
+            f"{found:.4g}, {abs(100 * ratio - 100):.2g} % too {'large' if ratio > 1 else 'small'}"
+        )
+    return f"{found:.3g}, {ratio:.3g} times what is right"
 
 
 def trouble(id: str, of: int, arrays: Arrays) -> Verdict | None:
     """The verdict on an answer that holds no values."""
-    if SAID in arrays:
-        said = str(arrays[SAID])[:300]
-        return Verdict(id, 0, of, [f"not yet: {said}"])
     if not list(arrays):
         return Verdict(id, 0, of, ["not answered yet"])
-    return None
+    if SAID not in arrays:
+        return None
+    try:
+        said = str(arrays[SAID])[:300]
+    except Exception:  # of a file that was tampered with
+        said = "the error cannot be read"
+    printable = "".join(sign if sign.isprintable() else " " for sign in said)
+    return Verdict(id, 0, of, [f"not yet: {printable}"])
 
 
 def halves(of: int, share: float) -> float:
