@@ -2,6 +2,7 @@
 # make test   passes the tests (TESTS="tests/unit -k haar" to choose)
 # make record runs the chapters and keeps their outputs (NOTEBOOKS="notebooks/01-....ipynb")
 # make bench  times the package against what one would use instead, into README.md
+# make book   the chapters as a site, in build/book; make pdf and make slides: on paper, in class
 # make publish URL=https://host/account/project   sets the public address, everywhere
 # make classroom releases and grades exercises (DO="grade FOLDER --to GRADES.csv" and others)
 # make lock   resolves requirements/ again from pyproject.toml
@@ -10,7 +11,12 @@ START = notebooks/00-start-here.ipynb
 PORT = 8888
 ready = . .ci/ready.sh
 
-.PHONY: lab test record bench publish lock
+# Nothing is run: the sources are copies of the chapters as they are recorded.
+book_ready = only_uv=1; $(ready); extra=book; . .ci/extra.sh
+sphinx = rm -rf build/pages && mkdir -p build/pages && cp -R notebooks/. book/index.md build/pages && \
+	"$$python" -m sphinx -q -E -a -W --keep-going -c book -d build/doctrees
+
+.PHONY: lab test record bench book pdf slides publish lock
 lab:
 	@$(ready); exec "$$python" -m jupyterlab $$as_root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/$(START)
 
@@ -23,6 +29,16 @@ record:
 bench:
 	@$(ready); exec "$$python" tests/benchmarks/bench.py --readme
 
+book:
+	@$(book_ready); rm -rf build/book; $(sphinx) -b html build/pages build/book; echo "build/book/index.html"
+
+pdf:
+	@$(book_ready); $(sphinx) -b singlehtml -t paper build/pages build/paper; \
+	"$$python" book/pdf.py build/paper/index.html build/d2l_init.pdf; echo "build/d2l_init.pdf"
+
+slides:
+	@$(book_ready); "$$python" book/slides.py build/slides; ls build/slides/*.html
+
 publish:
 	@$(ready); "$$python" .ci/address.py && "$$python" .ci/readme.py
 
@@ -34,4 +50,5 @@ lock:
 	"$$uv" "$$@" --python-version 3.11 --extra cpu --extra test pyproject.toml -o requirements/cpu.txt; \
 	"$$uv" "$$@" --python-version 3.11 --extra cu112 -c requirements/cpu.txt pyproject.toml -o requirements/cu112.txt; \
 	"$$uv" "$$@" --python-version 3.11 --extra classroom -c requirements/cpu.txt pyproject.toml -o requirements/classroom.txt; \
+	"$$uv" "$$@" --python-version 3.11 --group book -o requirements/book.txt; \
 	echo uv | "$$uv" "$$@" --python-version 3.8 - -o requirements/uv.txt
