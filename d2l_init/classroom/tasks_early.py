@@ -1,6 +1,6 @@
 """Tasks of chapters 01 to 04: data for the judges."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import log, prod, sqrt
 from typing import Any
 
@@ -8,29 +8,44 @@ from scipy import stats
 
 from ..laws import Law, fans
 from .judges import Draws, Measurement, Mistake, Numbers, Task, Wrong
-from .mistakes import (
-    clipped_normal,
-    constant,
-    cut_normal,
-    normal,
-    truncated_normal,
-    uniform,
-    variance_scaling,
-)
+from .mistakes import clipped_normal, constant, cut_normal, normal, uniform, variance_scaling
 from .verdicts import Shape
 
 
-def _scaled(kind: Callable[[float], Law], size: float, power: float = -0.5) -> Any:
-    """The law whose standard deviation is ``size`` times a power of the fan-in."""
+def _numbers(id: str, right: Mapping[str, float], *rows: tuple[str, str, float, str]) -> Numbers:
+    """Rows are a number's name, a keyword, the value that the mistake leads to, and a hint."""
+    mistakes = {name: [Wrong(*row[1:]) for row in rows if row[0] == name] for name in right}
+    return Numbers(id, right, mistakes)
+
+
+def _scaled(size: float, power: float = -0.5, kind: Callable[[float], Law] = normal) -> Any:
+    """Laws whose standard deviation is ``size`` times a power of the fan-in."""
     return lambda shape: kind(size * prod(shape[1:]) ** power)
 
 
-def _with_zeros(share: float, law: Law) -> Law:
-    return Law([(share, 0.0), *((chance * (1 - share), part) for chance, part in law.parts)])
+def _bounded(size: float, power: float = -0.5) -> Any:
+    return _scaled(size, power, uniform)
 
 
-def _net(**layers: Shape) -> Callable[[], Any]:
-    """Makes a net of dense layers that holds one half everywhere but in its biases."""
+def _always(law: Law) -> Callable[[Shape], Law]:
+    return lambda shape: law
+
+
+def _half_empty(share: float, part: Any) -> Callable[[Shape], Law]:
+    return _always(Law([(share, 0.0), (1 - share, part)]))
+
+
+def _tails_cut(std: float) -> Law:
+    return cut_normal(std / cut_normal(1).std)
+
+
+def _named(**laws: Law) -> Callable[[str, Shape], Law | None]:
+    """Laws by a parameter's name or else its kind; what has none must stay as it was."""
+    return lambda name, shape: laws.get(name, laws.get(name.split("_")[1]))
+
+
+def _net(**layers: Shape) -> dict[str, Any]:
+    """A net of dense layers whose weights are all one half, and its parameters."""
 
     def build() -> Any:
         from mxnet import cpu, init
@@ -42,21 +57,283 @@ def _net(**layers: Shape) -> Callable[[], Any]:
         net.initialize(init.Constant(0.5), ctx=cpu())
         return net
 
-    return build
-
-
-def _parameters(**layers: Shape) -> dict[str, Shape]:
     weights = {f"{name}_weight": shape for name, shape in layers.items()}
-    return weights | {f"{name}_bias": shape[:1] for name, shape in layers.items()}
+    biases = {f"{name}_bias": shape[:1] for name, shape in layers.items()}
+    return {"net": build, "shapes": weights | biases}
 
 
-def _by_kind(bias: float | None = 0, /, **laws: Law | None) -> Callable[[str, Shape], Law | None]:
-    """A rule for nets: a law for each layer's weight, one number for all biases."""
+_NO_FAN = "a unit that sums more inputs needs smaller weights"
+_REBOUND = "`data = ...` makes a new array and calls it data; `data[:] = ...` fills MXNet's"
+_FORCE = "what does initialize do to values that exist, without force_reinit?"
+_DEFAULT = "what initialize gives a net or a block is a default: does a bias listen to it?"
+_VARIANCE = "That is the variance: take its root."
+_WHOLE = "a whole Gaussian is asked for, and the tails of this one are cut"
 
-    def rule(name: str, shape: Shape) -> Law | None:
-        layer, kind = name.split("_")
-        if kind == "weight":
-            return laws[layer]
-        return None if bias is None else constant(bias)
+_STD = 0.07 / sqrt(3)  # of MXNet's default
+_EACH = 0.1 ** (1 / 4)  # what four layers multiply by, each, that leave a tenth
 
-    return rule
+_CHAPTER_01: list[Task] = [
+    _numbers(
+        "01-default",
+        {"std": 0.1 / sqrt(3), "twenty layers": (16 * _STD) ** 20, "width": 300},
+        ("std", "std for bound", 0.1, "Is a the standard deviation of U(−a, a)?"),
+        ("std", "variance for std", 0.01 / 3, _VARIANCE),
+        ("std", "root of 3 forgotten", 0.1 / 3, "The variance is a²/3: what is its root?"),
+        ("twenty layers", "halved", 0.0064, "Do ten more layers take one half, or a factor?"),
+        ("twenty layers", "doubled", 0.0256, "Do factors of layers add up?"),
+        ("width", "std for bound", 100, "Is the variance of U(−a, a) equal to a²?"),
+        ("width", "std for variance", sqrt(300), "n σ² must be 1, not n σ."),
+    ),
+    Draws(
+        "01-bound",
+        _bounded(_EACH),
+        [
+            Mistake("std for bound", _bounded(_EACH / sqrt(3)), "what is the σ of U(−a, a)?"),
+            Mistake("3 left outside", _bounded(_EACH * sqrt(3)), "a is √3 σ, not 3 σ"),
+            Mistake("depth forgotten", _bounded(0.1), "is 0.1 for one layer, or for all?"),
+            Mistake("depth divides", _bounded(0.025), "do factors of layers add up?"),
+            Mistake("std for variance", _bounded(sqrt(_EACH)), "the factor is √n σ, not n σ²"),
+            Mistake("variance for std", _bounded(_EACH**2, -1), "was a root forgotten?"),
+            Mistake("fan forgotten", _bounded(_EACH, 0), _NO_FAN),
+            Mistake("normal for uniform", _scaled(_EACH), "a uniform law is asked for"),
+        ],
+        arguments=lambda shape: (prod(shape[1:]), 4, 0.1),
+    ),
+    Draws(
+        "01-repair",
+        _named(weight=uniform(_STD), bias=constant(0)),
+        [Mistake("old weights", _named(weight=constant(0.5), bias=constant(0)), _FORCE)],
+        **_net(first=(64, 64), second=(64, 64), last=(10, 64)),
+    ),
+    Measurement(
+        "01-relu",
+        16 * _STD / sqrt(2),
+        [
+            Wrong("layer without activation", 16 * _STD, "Did the signal pass a ReLU?"),
+            Wrong("half for its root", 8 * _STD, "ReLU halves E[z²]: what does its root lose?"),
+            Wrong("all layers", (16 * _STD) ** 10 / 32, "That is the factor of ten layers."),
+            Wrong("variance for std", (16 * _STD) ** 2 / 2, "That is the factor of E[h²]."),
+            Wrong("std for rms", 0.377, "After a ReLU the mean is not 0: take √E[h²]."),
+        ],
+    ),
+]
+
+_MEAN_FAN = "Without arguments, which fan does it divide by?"
+_WAY = "Its gradient comes back through W2: what is W2?"
+_HE = variance_scaling("normal", 2, "in")
+_AXIS = "which axes of a weight count what one output sums?"
+_TWO = "two things are wrong: the fan-in, and what Normal's argument is"
+
+
+def _over_mean_fan(shape: Shape) -> Law:
+    return normal(0.1 * sqrt(2 * fans(shape)[0] / sum(fans(shape))))
+
+
+_CHAPTER_02: list[Task] = [
+    _numbers(
+        "02-spread",
+        {
+            "Xavier": 40**-0.5,
+            "gaussian": sqrt(3 / 40),
+            "MSRAPrelu": sqrt(2 / 42.5),
+            "Orthogonal": 60**-0.5,
+        },
+        ("Xavier", "bound for std", sqrt(3 / 40), "That is the bound, not the deviation."),
+        ("Xavier", "sum of fans", sqrt(1 / 80), "Does it divide by the fans' sum, or their mean?"),
+        ("Xavier", "wrong fan", sqrt(1 / 60), _MEAN_FAN),
+        ("gaussian", "3 left out", sqrt(1 / 40), "What becomes of the magnitude's 3 here?"),
+        ("gaussian", "wrong fan", sqrt(3 / 60), _MEAN_FAN),
+        ("MSRAPrelu", "He's rule", sqrt(2 / 60), "That is He's rule: is it what this draws?"),
+        ("MSRAPrelu", "slope forgotten", sqrt(2 / 40), "Which slope does it expect?"),
+        ("MSRAPrelu", "wrong fan", sqrt(2 / 1.0625 / 60), _MEAN_FAN),
+        ("Orthogonal", "wrong side", sqrt(1 / 20), "A row has length 1: how many entries has it?"),
+    ),
+    _numbers(
+        "02-gradients",
+        {"W1": 0, "b1": 0, "W2": 1, "b2": 1, "after one step": 4},
+        ("W1", "way back", 1, _WAY),
+        ("b1", "way back", 1, _WAY),
+        ("W2", "still at zero", 0, "Its gradient contains h: is h still zero?"),
+        ("b2", "still at zero", 0, "It moved even in the net of zeros."),
+        ("after one step", "still at zero", 2, "W2 has moved: what does it let through now?"),
+        ("after one step", "way back", 3, "W1 and b1 are reached by the same way."),
+    ),
+    Draws(
+        "02-xavier",
+        _always(normal(0.1)),
+        [
+            Mistake("fan forgotten", _scaled(0.1), "Xavier divides the magnitude by a fan"),
+            Mistake(
+                "wrong fan", _over_mean_fan, "which fan does Xavier divide by if you don't say?"
+            ),
+            Mistake("3 left", _always(normal(0.1 * sqrt(3))), "does a Gaussian need the 3?"),
+            Mistake("uniform for normal", _always(uniform(0.1)), "a Gaussian is asked for"),
+            Mistake(
+                "uniform for normal", _always(uniform(0.1 / sqrt(3))), "a Gaussian is asked for"
+            ),
+            Mistake("variance for std", _always(normal(0.01)), "was the variance squared?"),
+            Mistake("std for variance", _always(normal(sqrt(0.1))), "was a root too many taken?"),
+            Mistake("tails cut", _always(_tails_cut(0.1)), _WHOLE),
+        ],
+        arguments=lambda shape: (0.01, prod(shape[1:])),
+    ),
+    Draws(
+        "02-repair",
+        _HE["right"],
+        [
+            *_HE["mistakes"],
+            Mistake("first axis", lambda shape: normal(sqrt(2 / shape[0])), _AXIS),
+            Mistake("first axis, variance for std", lambda shape: normal(2 / shape[0]), _TWO),
+            Mistake("kernel forgotten, variance for std", lambda shape: normal(2 / shape[1]), _TWO),
+            Mistake("MSRAPrelu's slope", _scaled(sqrt(2 / 1.0625)), "ReLU has the slope 0"),
+            Mistake("tails cut", _scaled(sqrt(2), kind=_tails_cut), _WHOLE),
+        ],
+        arguments=lambda shape: (shape,),
+    ),
+    Measurement(
+        "02-start",
+        23.1,  # measured with 16 seeds, which differ by 0.2
+        [
+            Wrong("not divided", 69.4, "There are three factors of ten from 1e-2 to 1e-5."),
+            Wrong("one for three", 34.7, "How many factors of ten are there from 1e-2 to 1e-5?"),
+            Wrong("factor e", 10.0, "That is for a factor of e, not of ten."),
+        ],
+    ),
+]
+
+_BODY = "the body was to stay: on which part of the net is initialize to be called?"
+_LAST = "of several patterns that fit, the first counts"
+_YIELDS = "To what does the initializer of a net or a block yield?"
+_VALUE = "force_reinit throws values away: which initializer is asked for new ones?"
+_LAWS = {
+    **dict.fromkeys(["body0_weight", "body1_weight"], normal(sqrt(2 / 64))),
+    "head_weight": normal(0.01),
+}
+_HEAD = {"head_weight": normal(0.01), "head_bias": constant(-2.2)}
+_NO_BIAS = {**_HEAD, "head_bias": constant(0)}
+_BLOCK = {"head_weight": constant(-2.2), "head_bias": constant(0)}
+_OLD = {"head_weight": constant(0.5), "head_bias": constant(0)}
+_DRAWN = {"body_weight": Law([(1.0, stats.norm(-0.5, 0.01))])}  # how far from what it was
+_COUNTS = (178, 182, 177, 183, 181, 22, 14, 15, 15, 10)  # of digits that are kept
+_BEST = -sum(count / 977 * log(count / 977) for count in _COUNTS)
+
+_CHAPTER_03: list[Task] = [
+    _numbers(
+        "03-winner",
+        {"A": 2, "B": 1, "C": 1, "D": 1, "E": 2},
+        ("A", "first wins", 3, "The net was initialized after the block."),
+        ("B", "default wins", 2, _YIELDS),
+        *(("C", "default wins", place, _YIELDS) for place in (2, 3)),
+        *(("D", "default wins", place, _YIELDS) for place in (2, 3)),
+        *((name, "value for a rule", 4, _VALUE) for name in ("D", "E")),
+        ("E", "first wins", 3, "The net was initialized after the block."),
+    ),
+    Draws(
+        "03-by-name",
+        _named(**_LAWS, bias=constant(0.1)),
+        [
+            Mistake("default for a bias", _named(**_LAWS, bias=constant(0)), _DEFAULT),
+            *(
+                Mistake(name, _named(weight=constant(weight), bias=constant(bias)), hint)
+                for name, weight, hint in (("last pattern", 1, _LAST), ("old weights", 0.5, _FORCE))
+                for bias in (0, 0.1, 1)
+            ),
+        ],
+        **_net(body0=(64, 64), body1=(64, 64), head=(10, 64)),
+    ),
+    Draws(
+        "03-head",
+        _named(**_HEAD),
+        [
+            Mistake("bias ignores its block", _named(**_NO_BIAS), _DEFAULT),
+            Mistake("body drawn anew", _named(**_HEAD, **_DRAWN), _BODY),
+            Mistake("body drawn anew", _named(**_NO_BIAS, **_DRAWN), f"{_BODY} And {_DEFAULT}"),
+            Mistake(
+                "bias ignores its block", _named(**_BLOCK), f"the weights got −2.2; {_DEFAULT}"
+            ),
+            Mistake("nothing repaired", _named(**_BLOCK, **_DRAWN), "new_head did the same"),
+            Mistake("old weights", _named(**_OLD), _FORCE),
+            Mistake("old weights", _named(**{**_HEAD, "head_weight": constant(0.5)}), _FORCE),
+        ],
+        **_net(body=(64, 64), head=(1, 64)),
+    ),
+    Measurement(
+        "03-biases",
+        log(10) - _BEST,
+        [
+            Wrong("loss for gain", _BEST, "That is the loss: by how much is it lower?"),
+            Wrong("sign", _BEST - log(10), "Which loss is subtracted from which?"),
+            Wrong("sign of the logarithm", -1.729, "Should a rare class have a high output?"),
+            Wrong("shares for logarithms", 0.0678, "What does softmax make of the shares?"),
+            Wrong("another logarithm", 0.3188, "This is log10: which one undoes the exponential?"),
+            Wrong("another logarithm", 0.3908, "This is log2: which one undoes the exponential?"),
+        ],
+    ),
+]
+
+_EITHER = "Either of the two p-values may be the one that is below 0.01."
+_OTHERS = "std is that of the weights which are not zero"
+_PILE = "values beyond the bound pile up in one place: are they drawn again?"
+_BEYOND = 2 * float(stats.norm.sf(2))  # share of a normal law beyond two standard deviations
+_CUT = stats.truncnorm(-2, 2, scale=0.05)
+_TAILS = [stats.truncnorm(2, 99, scale=0.05), stats.truncnorm(-99, -2, scale=0.05)]
+_ONCE = Law([(1 - _BEYOND**2, _CUT), *((_BEYOND**2 / 2, tail) for tail in _TAILS)])
+
+_CHAPTER_04: list[Task] = [
+    _numbers(
+        "04-low",
+        {"zeros": 0.6, "std": sqrt(784 / 30), "scatter": sqrt(90000 * 0.6 * 0.4)},
+        ("zeros", "the others", 0.4, "That is the share of weights that are not zero."),
+        ("zeros", "one side", 0.3, "Weights of both signs are set to zero."),
+        ("std", "zeros left out", sqrt(784 / 12), "Do the zeros count in the mean square?"),
+        ("std", "variance for std", 784 / 30, _VARIANCE),
+        ("std", "one size for all", sqrt(0.4) * 8, "Not all sizes are 8: what is E[u²]?"),
+        ("scatter", "variance for std", 21600, _VARIANCE),
+        ("scatter", "of the share", sqrt(0.24 / 90000), "Of the count, not of its share."),
+        ("scatter", "rare events", sqrt(54000), "A coin has two sides: share · (1 − share)."),
+    ),
+    Draws(
+        "04-spike",
+        _half_empty(0.3, stats.norm(0, 0.2)),
+        [
+            Mistake("rebound", _always(constant(0)), _REBOUND),
+            Mistake("the others", _half_empty(0.7, stats.norm(0, 0.2)), "share is that of zeros"),
+            Mistake("zeros forgotten", _always(normal(0.2)), "where are the zeros?"),
+            Mistake("variance for std", _half_empty(0.3, stats.norm(0, 0.04)), "was std squared?"),
+            Mistake(
+                "std for variance", _half_empty(0.3, stats.norm(0, sqrt(0.2))), "a root of std?"
+            ),
+            Mistake("std of all", _half_empty(0.3, stats.norm(0, 0.2 / sqrt(0.7))), _OTHERS),
+        ],
+        arguments=lambda shape: (0.3, 0.2),
+    ),
+    Draws(
+        "04-cut",
+        _always(cut_normal(0.05)),
+        [
+            Mistake("rebound", _always(constant(0)), _REBOUND),
+            Mistake("clipped instead of drawn again", _always(clipped_normal(0.05)), _PILE),
+            Mistake("zero instead of drawn again", _half_empty(_BEYOND, _CUT), _PILE),
+            Mistake("drawn again once", _always(_ONCE), "may the second draw be beyond again?"),
+            Mistake("not cut", _always(normal(0.05)), "what became of values beyond 2 std?"),
+            Mistake("cut at one", _always(cut_normal(0.05, 1)), "two standard deviations"),
+            Mistake("widened", _always(_tails_cut(0.05)), "std is the one before the cut"),
+        ],
+        arguments=lambda shape: (0.05,),
+    ),
+    Measurement(
+        "04-power",
+        0.61,  # of 40,000 samples
+        [
+            Wrong("places only", 0.51, _EITHER),
+            Wrong("shares only", 0.2, _EITHER),
+            Wrong("both", 0.11, _EITHER),
+            Wrong("another threshold", 0.95, "Is the threshold 0.01, and not 0.05?"),
+            Wrong("another threshold", 0.19, "Is the threshold 0.01, and not 0.001?"),
+            Wrong("not rejected", 0.39, "Is this the share that was rejected?"),
+        ],
+        within=0.1,
+    ),
+]
+
+TASKS: list[Task] = _CHAPTER_01 + _CHAPTER_02 + _CHAPTER_03 + _CHAPTER_04
