@@ -3,6 +3,7 @@
 # make record runs the chapters and keeps their outputs (NOTEBOOKS="notebooks/01-....ipynb")
 # make bench  times the package against what one would use instead, into README.md
 # make book   the chapters as a site, in build/book; make pdf and make slides: on paper, in class
+# make links  asks every address in the book whether it answers (needs a network)
 # make publish URL=https://host/account/project   sets the public address, everywhere
 # make classroom releases and grades exercises (DO="grade FOLDER --to GRADES.csv" and others)
 # make lock   resolves requirements/ again from pyproject.toml
@@ -16,7 +17,7 @@ book_ready = only_uv=1; $(ready); extra=book; . .ci/extra.sh
 sphinx = rm -rf build/pages && mkdir -p build/pages && cp -R notebooks/. book/index.md build/pages && \
 	"$$python" -m sphinx -q -E -a -W --keep-going -c book -d build/doctrees
 
-.PHONY: lab test record bench book pdf slides publish lock
+.PHONY: lab test record bench book pdf slides links publish lock
 lab:
 	@$(ready); exec "$$python" -m jupyterlab $$as_root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/$(START)
 
@@ -38,6 +39,9 @@ pdf:
 
 slides:
 	@$(book_ready); "$$python" book/slides.py build/slides; ls build/slides/*.html
+
+links:
+	@$(book_ready); $(sphinx) -D linkcheck_timeout=30 -D linkcheck_retries=3 -b linkcheck build/pages build/links
 
 publish:
 	@$(ready); "$$python" .ci/address.py && "$$python" .ci/readme.py

@@ -1,14 +1,12 @@
 """A chapter in a real JupyterLab, seen through Chromium as a reader sees it."""
 
-import base64
-import hashlib
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import nbformat
+import npm
 import psutil
 import pytest
 from launching import copy_project, make_lab
@@ -98,17 +96,8 @@ def browser():
 
 
 def axe_source(folder):
-    """The script of axe-core, from npm's package, which must be the one that was looked at."""
-    kept = ROOT / ".tools" / "axe.tgz"
-    if not kept.exists():
-        command = ["npm", "pack", "--silent", AXE, "--pack-destination", str(folder)]
-        name = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        kept.parent.mkdir(exist_ok=True)
-        shutil.copy(folder / name.split("\n")[-1], kept)
-    digest = base64.b64encode(hashlib.sha512(kept.read_bytes()).digest()).decode()
-    assert digest == AXE_SHA512, f"{kept} is not {AXE}"
-    shutil.unpack_archive(kept, folder, "gztar")
-    return (folder / "package" / "axe.min.js").read_text()
+    """The script of axe-core."""
+    return (npm.package(AXE, AXE_SHA512, folder) / "axe.min.js").read_text()
 
 
 def execute(page, command, **arguments):
