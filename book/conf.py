@@ -91,7 +91,7 @@ def for_paper(doctree):
             top.next_node(nodes.title).insert(0, nodes.Text(f"{number[0]} "))
         for section in (top, *top.children):
             if isinstance(section, nodes.section):
-                name = f"{chapter['docname']}-{section['ids'][0]}"  # else each chapter has an #overview
+                name = f"{chapter['docname']}-{section['ids'][0]}"
                 section["ids"] = [name]
                 words = section.next_node(nodes.title).astext()
                 link = nodes.reference("", words, refid=name, internal=True)

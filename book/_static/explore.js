@@ -11,6 +11,7 @@
   };
   const MOST_POINTS = 25, ROWS = 20, HEIGHT = 250, EDGE = {left: 58, right: 14, top: 12, bottom: 40};
   const NET = "Draw another net";
+  const LEAD = "These sliders need no kernel. Predict what the signal will do, then move one.";
 
   const element = (name, attributes, inside = "") => {
     const told = Object.entries(attributes).map(([key, value]) => ` ${key}="${value}"`).join("");
@@ -128,7 +129,7 @@
                          "aria-describedby": `explore-${number}-words`})
       + element("p", {class: "explore-key"}, key));
     place.classList.add("explore");
-    place.innerHTML = element("form", {class: "explore-controls", "aria-label": "the net"},
+    place.innerHTML = element("p", {class: "explore-lead"}, LEAD) + element("form", {class: "explore-controls", "aria-label": "the net"},
       element("label", {for: id}, "activation") + element("select", {id, name: "activation"}, options.join(""))
       + sliders.join("") + element("button", {type: "button"}, NET))
       + element("div", {class: "explore-panels"},
