@@ -108,6 +108,11 @@ def section(notebook, title: str) -> str:
     return found[1] if found else ""
 
 
+def exercises(notebook) -> list[str]:
+    """Where the section Exercises leads to, relative to the chapter."""
+    return re.findall(r"\]\((exercises/[^)]+)\)", section(notebook, "Exercises"))
+
+
 def closing_faults(notebook):
     if any(title == TOUR for _, _, title in headings(notebook)):
         return
@@ -115,6 +120,9 @@ def closing_faults(notebook):
     asked = re.findall(r"^\*\*(\d)\.\*\* .*\?$", questions, re.M)
     if asked != list("12345") or len(ANSWER.findall(questions)) != 5:
         yield f"there must be five questions, each with an answer that unfolds, got {asked}"
+    links = exercises(notebook)
+    if not links or not all((chapters()[0].parent / link).is_file() for link in links):
+        yield f"the exercises must be linked and be there, got {links}"
 
 
 def picture_faults(notebook):

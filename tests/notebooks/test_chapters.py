@@ -23,6 +23,28 @@ def test_a_chapter_keeps_the_form(path):
     assert form.faults(read(path)) == []
 
 
+@pytest.mark.parametrize("path", CHAPTERS[1:], ids=lambda path: path.stem)
+def test_a_chapter_leads_to_its_own_exercises(path):
+    assert form.exercises(read(path)) == [f"exercises/{path.name}"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("</details>", ""),
+        ("<summary>Answer 3</summary>\n\n", "<summary>Answer 3</summary>\n"),
+        ("**5.**", "5."),
+        ("(exercises/", "(exercise/"),
+        (".ipynb), about", ".html), about"),
+    ],
+)
+def test_the_form_notices_a_closing_that_is_not_whole(old, new):
+    notebook = read(CHAPTERS[1])
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(old, new)
+    assert any("must be" in fault for fault in form.closing_faults(notebook))
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_numbers_in_prose_stand_in_outputs_or_code(path):
     wrong = [(f"{path.stem} cell {cell}", n.text) for cell, n, _ in prose.unsupported(read(path))]
