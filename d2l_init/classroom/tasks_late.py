@@ -1,11 +1,269 @@
 """Tasks of chapters 05 to 09: data for the judges."""
 
-from .judges import Measurement, Task, Wrong
+from collections.abc import Callable, Mapping
+from math import log, pi, prod, sqrt
+from typing import Any
+
+from scipy import stats
+
+from ..laws import Law, fans
+from .judges import Draws, Measurement, Mistake, Numbers, Task, Wrong
+from .mistakes import constant, cut_normal, normal, variance_scaling
+from .verdicts import Shape
+
+
+def _numbers(id: str, right: Mapping[str, float], *rows: tuple[str, str, float, str]) -> Numbers:
+    """Rows are a number's name, a keyword, the value that the mistake leads to, and a hint."""
+    mistakes = {name: [Wrong(*row[1:]) for row in rows if row[0] == name] for name in right}
+    return Numbers(id, right, mistakes, of=len(right))
+
+
+def _measured(
+    id: str, right: float, *rows: tuple[str, float, str], within: float = 0.05, least: int = 5
+) -> Measurement:
+    return Measurement(id, right, [Wrong(*row) for row in rows], within=within, least=least)
+
+
+def _weights(id: str, scale: float, argument: float, *rows: tuple[str, float, int, str]) -> Draws:
+    """Normal weights of variance ``scale`` over fan-in, by a function of ``argument``.
+
+    Rows are a keyword, another scale, the fan below it (0 of inputs, 1 of outputs), and a hint.
+    """
+    rule = variance_scaling("normal", scale, "in")
+    own = [Mistake(word, _over(scale, fan), hint) for word, scale, fan, hint in rows]
+    usual = rule["mistakes"]
+    return Draws(id, rule["right"], [*own, *usual], arguments=lambda shape: (argument,))
+
+
+def _over(scale: float, fan: int) -> Callable[[Shape], Law]:
+    return lambda shape: normal(sqrt(scale / fans(shape)[fan]))
+
+
+def _trained() -> Any:
+    """A body and a head of which all numbers are 1."""
+    from mxnet import cpu, np
+    from mxnet.gluon import nn
+
+    net = nn.HybridSequential(prefix="")
+    net.add(nn.Dense(100, in_units=100, prefix="body_"), nn.Dense(10, in_units=100, prefix="head_"))
+    net.initialize(ctx=cpu())
+    for one in net.collect_params().values():
+        one.set_data(np.ones(one.shape))
+    return net
+
+
+def _head(weight: Law, bias: float = 0, body: tuple[Law, Law] | None = None) -> Any:
+    """Laws of ``_trained``: those of the head, and of what changes in the body."""
+    found = {"head_weight": weight, "head_bias": constant(bias)}
+    found |= dict(zip(("body_weight", "body_bias"), body or (), strict=False))
+    return lambda name, shape: found.get(name)
+
+
+_SMALL, _ANEW = cut_normal(0.01), Law([(1.0, stats.truncnorm(-2, 2, loc=-1, scale=0.01))])
+_EDGE, _CONV = (
+    1.54967,
+    0.07 * 12 / sqrt(3),
+)  # σ_w of tanh at σ_b = ½; gain of the default, 16 × 3 × 3
+_BY_VARIANCE = "VarianceScaling takes n times the variance: what is that in terms of σ_w?"
+_INPUTS = "over what does a layer sum, its inputs or its outputs?"
+_ONE_AXIS = "this is the share of one axis, or a root: an image has two axes"
+_DIFFERENCE = "what is the variance of the difference of two independent logits?"
+_STD = "does stats.norm take the variance, or its root?"
+_ROOT = "this is the growth of the second moment: what is that of its root?"
+_SQUARE = "this is the growth of the rms: what is that of its square?"
+_PROPORTIONAL = "which is proportional to the weights, the variance or its root?"
+_BACK = "is this the factor on the way forward? On its way back the gradient grows"
 
 TASKS: list[Task] = [
-    Measurement(
-        "05-relu-factor",
-        right=0.5,
-        mistakes=[Wrong("layer without activation", 1.0, "was the ReLU applied?")],
+    _numbers(
+        "05-sizes",
+        {"linear": 3.0**-10, "relu": 2.0**-10, "rms": 2.0**-5, "gradient": 0.25},
+        ("linear", "variance for std", 1, "which variance has U(−a, a)? It is not a²"),
+        ("linear", "rms for square", 3.0**-5, _SQUARE),
+        ("relu", "layer without activation", 1, "what does each ReLU leave of a second moment?"),
+        ("relu", "one layer missing", 2.0**-9, "is the tenth ReLU counted, too?"),
+        ("relu", "std for rms", (0.5 - 0.5 / pi) ** 10, "the next layer sums squares"),
+        ("rms", "square for rms", 2.0**-10, "is this the second moment? The rms is its root"),
+        ("gradient", "wrong fan", 1, "a gradient sums over the outputs: how many are there?"),
+        ("gradient", "layer without activation", 0.5, "and what does the ReLU let through?"),
+    ),
+    _weights(
+        "05-leaky",
+        1.6,
+        0.5,
+        ("slope forgotten", 2, 0, "√2 is ReLU's gain: what comes from the negative side?"),
+        ("slope not squared", 4 / 3, 0, "a slope a multiplies z by a: and z²?"),
+    ),
+    Draws("05-uniform", **variance_scaling("uniform", 2, "in")),
+    _measured(
+        "05-growth",
+        1.21,
+        ("rms for square", 1.1, _SQUARE),
+        ("forward for backward", 0.826, _BACK),
+        ("layer without activation", 25 / 9, "is there a tanh behind each layer?"),
+        ("gain not squared", 1.0, "VarianceScaling takes the gain's square: what is it for 5/3?"),
+    ),
+    _numbers(
+        "06-relu",
+        {"chi_1": 0.72, "q*": 0.25 / 0.28, "xi": -1 / log(0.72), "edge": sqrt(2), "q, layer 21": 6},
+        ("chi_1", "layer without activation", 1.44, "which share of ReLU's slopes is 1?"),
+        ("chi_1", "std for variance", 0.6, "σ_w enters with its square"),
+        ("chi_1", "q for χ₁", 0.25 / 0.28, "this is q*: χ₁ is made of slopes"),
+        ("q*", "χ₁ for q", 0.72, "this is χ₁: at which q is q′ = q?"),
+        ("q*", "std for variance", 0.5 / 0.28, "σ_b enters with its square"),
+        ("xi", "by layer for by e-fold", 0.72, "this is one layer's factor: how many make 1/e?"),
+        ("xi", "half for e", log(0.5) / log(0.72), "half is left after so many layers: and 1/e?"),
+        ("xi", "rms for square", -2 / log(0.72), "1 − c falls like χ₁ itself, not like its root"),
+        ("edge", "variance for std", 2, "is this σ_w, or its square?"),
+        ("q, layer 21", "one layer too many", 6.25, "how many layers come after the first?"),
+        ("q, layer 21", "std for variance", 11, "σ_b enters with its square"),
+        ("q, layer 21", "biases forgotten", 1, "what do the biases add at each layer?"),
+    ),
+    _numbers(
+        "06-padding",
+        {"8": 0.013182, "16": 0.23460, "32": 0.54989, "64": 0.75824, "half": 29},
+        ("8", "one axis", 0.11481, _ONE_AXIS),
+        ("16", "one axis", 0.48436, _ONE_AXIS),
+        ("32", "one axis", 0.74154, _ONE_AXIS),
+        ("64", "one axis", 0.87077, _ONE_AXIS),
+        ("half", "one axis", 17, _ONE_AXIS),
+    ),
+    _weights(
+        "06-edge",
+        _EDGE**2,
+        0.5,
+        ("std for variance", _EDGE, 0, _BY_VARIANCE),
+        ("wrong fan", _EDGE**2, 1, _INPUTS),
+        ("std for variance, wrong fan", _EDGE, 1, f"{_BY_VARIANCE} And {_INPUTS}"),
+    ),
+    _measured(
+        "06-widths",
+        1.98,
+        ("log₁₀ for log", 0.86, "is this the logarithm to base 10?"),
+        ("variance for std", 3.92, "is this the variance of log q? Its root is asked for"),
+        ("rms for square", 0.99, "is this the logarithm of q, or that of its root?"),
+        ("layer without activation", 1.22, "is there a ReLU between the layers?"),
+        within=0.055,
+    ),
+    _numbers(
+        "07-predict",
+        {
+            "scale": 0.4,
+            "first loss": log(100),
+            "s_min": sqrt(2 * pi * 1e-5 / (128 * (pi - 1))),
+            "stream": prod(1 + 1 / (20 * k) for k in range(1, 21)),
+        },
+        ("scale", "variance for std", 0.16, _PROPORTIONAL),
+        ("first loss", "log₁₀ for log", 2, "which base has the logarithm of the cross-entropy?"),
+        ("s_min", "layer without activation", sqrt(1e-5 / 128), "what does ReLU leave of r?"),
+        ("s_min", "rms for std", sqrt(2e-5 / 128), "the norm takes out the mean behind a ReLU"),
+        ("stream", "branch stays as it was", 2, "a smaller stream makes its branches smaller, too"),
+        ("stream", "branch like its stream", 1.05**20, "the branch had variance 1, its stream k"),
+        ("stream", "not divided", 21, "this is LSUV's stream: what does √20 change?"),
+    ),
+    _numbers(
+        "07-two",
+        {"1": 0.90266, "2": 1.06771, "4": 1.33540, "doubled": 4.43241},
+        ("1", "factor 2 forgotten", 0.80606, _DIFFERENCE),
+        ("2", "factor 2 forgotten", 0.90266, _DIFFERENCE),
+        ("4", "factor 2 forgotten", 1.06771, _DIFFERENCE),
+        ("doubled", "factor 2 forgotten", 8.86483, _DIFFERENCE),
+        ("1", "variance for std", 1.06771, _STD),
+        ("2", "variance for std", 1.77, _STD),
+    ),
+    _measured(
+        "07-lsuv",
+        1,
+        ("variance for std", 2.05, _PROPORTIONAL),
+        ("scaled for old inputs", 0.12, "the next layer meets what a scaled layer puts out"),
+        ("both", 0, "by what are the weights divided, and which h does the next layer get?"),
+        within=0.1,
+    ),
+    _measured(
+        "07-slope",
+        1.2436,
+        ("slope forgotten", pi / (pi - 1), "this is ReLU's factor: is the slope 0.2?"),
+        ("rms for square", 1.12, _SQUARE),
+        ("forward for backward", 0.79, _BACK),
+        ("no norm", 0.97, "does the norm use the batch, as in training?"),
+    ),
+    _numbers(
+        "08-sizes",
+        {"stream": 1.01**100, "1/L": 1.0001**100, "logits": 0.125, "power": 1.5},
+        ("stream", "a for a²", 1.1**100, "a block multiplies by 1 + a²"),
+        ("stream", "branch scale 1/L for 1/√L", 1.0001**100, "with a = 1/√L, what is a²?"),
+        ("1/L", "branch scale 1/√L for 1/L", 1.01**100, "with a = 1/L, what is a²?"),
+        ("logits", "variance for std", 1 / 64, "is this the variance? Its root is asked for"),
+        ("logits", "1/√d for 1/d", 1, "this is what √d gives: and d?"),
+        ("logits", "1/√d forgotten", 8, "this is without a division"),
+        ("power", "random signs", 1, "have the n terms of the sum random signs, or one?"),
+        ("power", "sum forgotten", 0.5, "how many terms does the sum have?"),
+    ),
+    _weights(
+        "08-gpt2",
+        1 / 8,
+        8,
+        ("branch scale 1/N for 1/√N", 2 / 256, 0, "weights over √N have their variance over N"),
+        ("blocks for branches", 2 / 8, 0, "how many branches does a block have?"),
+        ("factor 2 forgotten", 1 / 16, 0, "what does He's rule ask for behind a ReLU?"),
+        ("branches forgotten", 2, 0, "this is He's rule: and GPT-2's factor?"),
+    ),
+    _measured(
+        "08-attention",
+        3.68,
+        ("1/√d forgotten", 0.25, "the logits have variance d: what brings it to 1?"),
+        ("1/d for 1/√d", 4.157, "divided by d, which size have the logits?"),
+        ("wrong axis", 3.22, "along which axis should the weights of one query sum to 1?"),
+        within=0.03,
+    ),
+    _measured(
+        "08-post",
+        0.25,
+        ("pre-norm", 0.447, "does the norm stand behind the sum, or before the branch?"),
+        ("square for cosine", 0.0625, "is this the square, or behind eight branches?"),
+        ("nothing added", 0, "is the branch added to the stream?"),
+        ("factor 2 forgotten", 4 / 9, "has W₂ the variance 2/n?"),
+        within=0.12,
+        least=8,
+    ),
+    _numbers(
+        "09-numbers",
+        {"gain": _CONV, "rms": (_CONV / sqrt(2)) ** 3, "first loss": log(5)},
+        ("gain", "bound for std", 0.84, "is ±0.07 the standard deviation?"),
+        ("gain", "kernel forgotten", _CONV / 3, "how many numbers does one output sum?"),
+        ("rms", "square for rms", (_CONV / sqrt(2)) ** 6, _ROOT),
+        ("rms", "layer without activation", _CONV**3, "what does each ReLU leave of an rms?"),
+        ("rms", "one layer too many", (_CONV / sqrt(2)) ** 4, "from first to fourth is how far?"),
+        ("first loss", "log₁₀ for log", log(5, 10), "which base has the logarithm?"),
+    ),
+    _measured(
+        "09-cured",
+        0.87,
+        ("one is sick", 0.65, "is one of the three still sick? Ask again after its cure"),
+        ("two are sick", 0.4, "are two of the three still sick?"),
+        ("all are sick", 0.2, "is any of the three cured?"),
+        within=0.08,
+        least=9,
+    ),
+    Draws(
+        "09-head",
+        _head(_SMALL),
+        [
+            Mistake("all drawn anew", _head(_SMALL, 0, (_ANEW, constant(-1))), "what of the body?"),
+            Mistake("nothing drawn", _head(constant(1), 1), "values stay: see force_reinit"),
+            Mistake("head too large", _head(normal(0.1)), "which law was the head to get?"),
+        ],
+        shapes={f"{name}_weight": (n, 100) for name, n in (("body", 100), ("head", 10))}
+        | {"body_bias": (100,), "head_bias": (10,)},
+        net=_trained,
+    ),
+    _measured(
+        "09-labels",
+        0.1,
+        ("trained images", 0.38, "were these images trained on? Take those of validation"),
+        ("trained images", 0.19, "were these images trained on? Take those of validation"),
+        ("true labels", 0.88, "was it trained on the shuffled labels?"),
+        within=0.5,
+        least=10,
     ),
 ]
