@@ -13,9 +13,10 @@ PORT = 8888
 ready = . .ci/ready.sh
 
 # Nothing is run: the sources are copies of the chapters as they are recorded.
+BUILD = build
 book_ready = only_uv=1; $(ready); extra=book; . .ci/extra.sh
-sphinx = rm -rf build/pages && mkdir -p build/pages && cp -R notebooks/. book/index.md build/pages && \
-	"$$python" -m sphinx -q -E -a -W --keep-going -c book -d build/doctrees
+sphinx = rm -rf $(BUILD)/pages && mkdir -p $(BUILD)/pages && cp -R notebooks/. book/index.md $(BUILD)/pages && \
+	"$$python" -m sphinx -q -E -a -W --keep-going -c book -d $(BUILD)/doctrees
 
 .PHONY: lab test record bench book pdf slides links publish lock
 lab:
@@ -31,17 +32,14 @@ bench:
 	@$(ready); exec "$$python" tests/benchmarks/bench.py --readme
 
 book:
-	@$(book_ready); rm -rf build/book; $(sphinx) -b html build/pages build/book; echo "build/book/index.html"
+	@$(book_ready); rm -rf $(BUILD)/book; $(sphinx) -b html $(BUILD)/pages $(BUILD)/book; echo $(BUILD)/book/index.html
 
 pdf:
-	@$(book_ready); $(sphinx) -b singlehtml -t paper build/pages build/paper; \
-	"$$python" book/pdf.py build/paper/index.html build/d2l_init.pdf; echo "build/d2l_init.pdf"
+	@$(book_ready); $(sphinx) -b singlehtml -t paper $(BUILD)/pages $(BUILD)/paper; \
+	"$$python" book/pdf.py $(BUILD)/paper/index.html $(BUILD)/d2l_init.pdf; echo $(BUILD)/d2l_init.pdf
 
 slides:
-	@$(book_ready); "$$python" book/slides.py build/slides; ls build/slides/*.html
-
-links:
-	@$(book_ready); $(sphinx) -D linkcheck_timeout=30 -D linkcheck_retries=3 -b linkcheck build/pages build/links
+	@$(book_ready); "$$python" book/slides.py $(BUILD)/slides; ls $(BUILD)/slides/*.html
 
 publish:
 	@$(ready); "$$python" .ci/address.py && "$$python" .ci/readme.py
