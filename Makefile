@@ -41,6 +41,9 @@ pdf:
 slides:
 	@$(book_ready); "$$python" book/slides.py $(BUILD)/slides; ls $(BUILD)/slides/*.html
 
+links:
+	@$(book_ready); $(sphinx) -D linkcheck_timeout=30 -D linkcheck_retries=3 -b linkcheck $(BUILD)/pages $(BUILD)/links
+
 publish:
 	@$(ready); "$$python" .ci/address.py && "$$python" .ci/readme.py
 
