@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy import stats
 
-from ..laws import Law, fans
+from ..laws import Law
 from .judges import Draws, Measurement, Mistake, Numbers, Task, Wrong
 from .mistakes import clipped_normal, constant, cut_normal, normal, uniform, variance_scaling
 from .verdicts import Shape
@@ -18,13 +18,9 @@ def _numbers(id: str, right: Mapping[str, float], *rows: tuple[str, str, float, 
     return Numbers(id, right, mistakes)
 
 
-def _scaled(size: float, power: float = -0.5, kind: Callable[[float], Law] = normal) -> Any:
+def _scaled(kind: Callable[[float], Law], size: float, power: float = -0.5) -> Any:
     """Laws whose standard deviation is ``size`` times a power of the fan-in."""
     return lambda shape: kind(size * prod(shape[1:]) ** power)
-
-
-def _bounded(size: float, power: float = -0.5) -> Any:
-    return _scaled(size, power, uniform)
 
 
 def _always(law: Law) -> Callable[[Shape], Law]:
@@ -64,7 +60,7 @@ def _net(**layers: Shape) -> dict[str, Any]:
 
 _NO_FAN = "a unit that sums more inputs needs smaller weights"
 _REBOUND = "`data = ...` makes a new array and calls it data; `data[:] = ...` fills MXNet's"
-_FORCE = "what does initialize do to values that exist, without force_reinit?"
+_FORCE = "weights are as they were: what does initialize do to them without force_reinit?"
 _DEFAULT = "what initialize gives a net or a block is a default: does a bias listen to it?"
 _VARIANCE = "That is the variance: take its root."
 _WHOLE = "a whole Gaussian is asked for, and the tails of this one are cut"
@@ -72,7 +68,38 @@ _WHOLE = "a whole Gaussian is asked for, and the tails of this one are cut"
 _STD = 0.07 / sqrt(3)  # of MXNet's default
 _EACH = 0.1 ** (1 / 4)  # what four layers multiply by, each, that leave a tenth
 
-_CHAPTER_01: list[Task] = [
+_MEAN_FAN = "Without arguments, which fan does it divide by?"
+_WAY = "Its gradient comes back through W2: what is W2?"
+_HE, _XAVIER = (variance_scaling("normal", scale, "in") for scale in (2, 0.3))
+_AXIS = "which axes of a weight count what one output sums?"
+_THREE = "he_for did the same: is it a Gaussian, which are the fans, what is the argument?"
+_TWO = "two things are wrong: the fan-in, and what Normal's argument is"
+
+_BODY = "the body was to stay: on which part of the net is initialize to be called?"
+_LAST = "of several patterns that fit, the first counts"
+_YIELDS = "To what does the initializer of a net or a block yield?"
+_VALUE = "force_reinit throws values away: which initializer is asked for new ones?"
+_LAWS = {
+    **dict.fromkeys(["body0_weight", "body1_weight"], normal(sqrt(2 / 64))),
+    "head_weight": normal(0.01),
+}
+_HEAD = {"head_weight": normal(0.01), "head_bias": constant(-2.2)}
+_NO_BIAS = {**_HEAD, "head_bias": constant(0)}
+_BLOCK = {"head_weight": constant(-2.2), "head_bias": constant(0)}
+_OLD = {"head_weight": constant(0.5), "head_bias": constant(0)}
+_DRAWN = {"body_weight": Law([(1.0, stats.norm(-0.5, 0.01))])}  # how far from what it was
+_COUNTS = (178, 182, 177, 183, 181, 22, 14, 15, 15, 10)  # of digits that are kept
+_BEST = -sum(count / 977 * log(count / 977) for count in _COUNTS)
+
+_EITHER = "Either of the two p-values may be the one that is below 0.01."
+_OTHERS = "std is that of the weights which are not zero"
+_PILE = "values beyond the bound pile up in one place: are they drawn again?"
+_BEYOND = 2 * float(stats.norm.sf(2))  # share of a normal law beyond two standard deviations
+_CUT = stats.truncnorm(-2, 2, scale=0.05)
+_TAILS = [stats.truncnorm(2, 99, scale=0.05), stats.truncnorm(-99, -2, scale=0.05)]
+_ONCE = Law([(1 - _BEYOND**2, _CUT), *((_BEYOND**2 / 2, tail) for tail in _TAILS)])
+
+TASKS: list[Task] = [
     _numbers(
         "01-default",
         {"std": 0.1 / sqrt(3), "twenty layers": (16 * _STD) ** 20, "width": 300},
@@ -86,16 +113,20 @@ _CHAPTER_01: list[Task] = [
     ),
     Draws(
         "01-bound",
-        _bounded(_EACH),
+        _scaled(uniform, _EACH),
         [
-            Mistake("std for bound", _bounded(_EACH / sqrt(3)), "what is the σ of U(−a, a)?"),
-            Mistake("3 left outside", _bounded(_EACH * sqrt(3)), "a is √3 σ, not 3 σ"),
-            Mistake("depth forgotten", _bounded(0.1), "is 0.1 for one layer, or for all?"),
-            Mistake("depth divides", _bounded(0.025), "do factors of layers add up?"),
-            Mistake("std for variance", _bounded(sqrt(_EACH)), "the factor is √n σ, not n σ²"),
-            Mistake("variance for std", _bounded(_EACH**2, -1), "was a root forgotten?"),
-            Mistake("fan forgotten", _bounded(_EACH, 0), _NO_FAN),
-            Mistake("normal for uniform", _scaled(_EACH), "a uniform law is asked for"),
+            Mistake(
+                "std for bound", _scaled(uniform, _EACH / sqrt(3)), "what is the σ of U(−a, a)?"
+            ),
+            Mistake("3 left outside", _scaled(uniform, _EACH * sqrt(3)), "a is √3 σ, not 3 σ"),
+            Mistake("depth forgotten", _scaled(uniform, 0.1), "is 0.1 for one layer, or for all?"),
+            Mistake("depth divides", _scaled(uniform, 0.025), "do factors of layers add up?"),
+            Mistake(
+                "std for variance", _scaled(uniform, sqrt(_EACH)), "the factor is √n σ, not n σ²"
+            ),
+            Mistake("variance for std", _scaled(uniform, _EACH**2, -1), "was a root forgotten?"),
+            Mistake("fan forgotten", _scaled(uniform, _EACH, 0), _NO_FAN),
+            Mistake("normal for uniform", _scaled(normal, _EACH), "a uniform law is asked for"),
         ],
         arguments=lambda shape: (prod(shape[1:]), 4, 0.1),
     ),
@@ -116,20 +147,6 @@ _CHAPTER_01: list[Task] = [
             Wrong("std for rms", 0.377, "After a ReLU the mean is not 0: take √E[h²]."),
         ],
     ),
-]
-
-_MEAN_FAN = "Without arguments, which fan does it divide by?"
-_WAY = "Its gradient comes back through W2: what is W2?"
-_HE = variance_scaling("normal", 2, "in")
-_AXIS = "which axes of a weight count what one output sums?"
-_TWO = "two things are wrong: the fan-in, and what Normal's argument is"
-
-
-def _over_mean_fan(shape: Shape) -> Law:
-    return normal(0.1 * sqrt(2 * fans(shape)[0] / sum(fans(shape))))
-
-
-_CHAPTER_02: list[Task] = [
     _numbers(
         "02-spread",
         {
@@ -160,22 +177,14 @@ _CHAPTER_02: list[Task] = [
     ),
     Draws(
         "02-xavier",
-        _always(normal(0.1)),
+        _XAVIER["right"],
         [
-            Mistake("fan forgotten", _scaled(0.1), "Xavier divides the magnitude by a fan"),
-            Mistake(
-                "wrong fan", _over_mean_fan, "which fan does Xavier divide by if you don't say?"
-            ),
-            Mistake("3 left", _always(normal(0.1 * sqrt(3))), "does a Gaussian need the 3?"),
-            Mistake("uniform for normal", _always(uniform(0.1)), "a Gaussian is asked for"),
-            Mistake(
-                "uniform for normal", _always(uniform(0.1 / sqrt(3))), "a Gaussian is asked for"
-            ),
-            Mistake("variance for std", _always(normal(0.01)), "was the variance squared?"),
-            Mistake("std for variance", _always(normal(sqrt(0.1))), "was a root too many taken?"),
-            Mistake("tails cut", _always(_tails_cut(0.1)), _WHOLE),
+            *_XAVIER["mistakes"],
+            Mistake("fan forgotten", _scaled(normal, sqrt(0.3), -1), "Xavier divides by the fan"),
+            Mistake("uniform for normal", _scaled(uniform, sqrt(0.1)), "is it a Gaussian?"),
+            Mistake("tails cut", _scaled(_tails_cut, sqrt(0.3)), _WHOLE),
         ],
-        arguments=lambda shape: (0.01, prod(shape[1:])),
+        arguments=lambda shape: (0.3 / prod(shape[1:]), prod(shape[1:])),
     ),
     Draws(
         "02-repair",
@@ -185,8 +194,10 @@ _CHAPTER_02: list[Task] = [
             Mistake("first axis", lambda shape: normal(sqrt(2 / shape[0])), _AXIS),
             Mistake("first axis, variance for std", lambda shape: normal(2 / shape[0]), _TWO),
             Mistake("kernel forgotten, variance for std", lambda shape: normal(2 / shape[1]), _TWO),
-            Mistake("MSRAPrelu's slope", _scaled(sqrt(2 / 1.0625)), "ReLU has the slope 0"),
-            Mistake("tails cut", _scaled(sqrt(2), kind=_tails_cut), _WHOLE),
+            Mistake("nothing repaired", lambda shape: uniform(2 / 3**0.5 / shape[0]), _THREE),
+            Mistake("uniform for normal", _scaled(uniform, sqrt(2 / 3)), "is it a Gaussian?"),
+            Mistake("MSRAPrelu's slope", _scaled(normal, sqrt(2 / 1.0625)), "ReLU has the slope 0"),
+            Mistake("tails cut", _scaled(_tails_cut, sqrt(2)), _WHOLE),
         ],
         arguments=lambda shape: (shape,),
     ),
@@ -199,25 +210,6 @@ _CHAPTER_02: list[Task] = [
             Wrong("factor e", 10.0, "That is for a factor of e, not of ten."),
         ],
     ),
-]
-
-_BODY = "the body was to stay: on which part of the net is initialize to be called?"
-_LAST = "of several patterns that fit, the first counts"
-_YIELDS = "To what does the initializer of a net or a block yield?"
-_VALUE = "force_reinit throws values away: which initializer is asked for new ones?"
-_LAWS = {
-    **dict.fromkeys(["body0_weight", "body1_weight"], normal(sqrt(2 / 64))),
-    "head_weight": normal(0.01),
-}
-_HEAD = {"head_weight": normal(0.01), "head_bias": constant(-2.2)}
-_NO_BIAS = {**_HEAD, "head_bias": constant(0)}
-_BLOCK = {"head_weight": constant(-2.2), "head_bias": constant(0)}
-_OLD = {"head_weight": constant(0.5), "head_bias": constant(0)}
-_DRAWN = {"body_weight": Law([(1.0, stats.norm(-0.5, 0.01))])}  # how far from what it was
-_COUNTS = (178, 182, 177, 183, 181, 22, 14, 15, 15, 10)  # of digits that are kept
-_BEST = -sum(count / 977 * log(count / 977) for count in _COUNTS)
-
-_CHAPTER_03: list[Task] = [
     _numbers(
         "03-winner",
         {"A": 2, "B": 1, "C": 1, "D": 1, "E": 2},
@@ -269,17 +261,6 @@ _CHAPTER_03: list[Task] = [
             Wrong("another logarithm", 0.3908, "This is log2: which one undoes the exponential?"),
         ],
     ),
-]
-
-_EITHER = "Either of the two p-values may be the one that is below 0.01."
-_OTHERS = "std is that of the weights which are not zero"
-_PILE = "values beyond the bound pile up in one place: are they drawn again?"
-_BEYOND = 2 * float(stats.norm.sf(2))  # share of a normal law beyond two standard deviations
-_CUT = stats.truncnorm(-2, 2, scale=0.05)
-_TAILS = [stats.truncnorm(2, 99, scale=0.05), stats.truncnorm(-99, -2, scale=0.05)]
-_ONCE = Law([(1 - _BEYOND**2, _CUT), *((_BEYOND**2 / 2, tail) for tail in _TAILS)])
-
-_CHAPTER_04: list[Task] = [
     _numbers(
         "04-low",
         {"zeros": 0.6, "std": sqrt(784 / 30), "scatter": sqrt(90000 * 0.6 * 0.4)},
@@ -335,5 +316,3 @@ _CHAPTER_04: list[Task] = [
         within=0.1,
     ),
 ]
-
-TASKS: list[Task] = _CHAPTER_01 + _CHAPTER_02 + _CHAPTER_03 + _CHAPTER_04
