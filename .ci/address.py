@@ -9,7 +9,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 ROOT = Path(__file__).parent.parent
 FORM = r"https://[\w-]+(\.[\w-]+)+(/[\w.~-]+){2,}"
@@ -44,11 +44,13 @@ def binder(url: str, page: str) -> str:
 def checked(url: str) -> str:
     """The address in its one form, without a slash or .git at its end; ValueError for others."""
     plain = url.strip().removesuffix("/").removesuffix(".git")
-    path = urlsplit(plain).path
-    of_github = urlsplit(plain).hostname in ("github.com", "www.github.com")
-    if not re.fullmatch(FORM, plain) or (of_github and path.count("/") != 2):
+    if not re.fullmatch(FORM, plain):
         raise ValueError(f"URL must be https://host/account/project, got {url!r}")
-    return plain.replace("://www.github.com/", "://github.com/")
+    host, path = plain.removeprefix("https://").split("/", 1)
+    host = host.lower().removeprefix("www.")
+    if host == "github.com" and path.count("/") != 1:
+        raise ValueError(f"URL must be https://github.com/account/project, got {url!r}")
+    return f"https://{host}/{path}"
 
 
 def publish(url: str) -> None:
