@@ -19,9 +19,9 @@ from ..laws import fans
 from .case import Case, Row
 from .diagnosis import Diagnosis
 from .faults import findings
+from .gluon_trace import Call, Recorder, gradient_of, traced
 from .passes import RECURRENT, blocks_of, checked_blocks, first_array, parameters_of
 from .signals import Array, moments
-from .trace import Call, Recorder, gradient_of, traced
 
 _CELLS = (*RECURRENT, rnn.RecurrentCell)
 _GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3}

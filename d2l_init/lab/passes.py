@@ -15,6 +15,8 @@ from mxnet.base import check_call
 from mxnet.gluon import Block, SymbolBlock, rnn
 from mxnet.ndarray import NDArray, register
 
+from .nested import each_of, first_of
+
 # Kernels that keep what their gradient needs in training mode only (apache/mxnet #10994), and the
 # settings with which they do in training mode what they do in predict mode.
 _FORGETFUL: dict[str, dict[str, Any]] = {
@@ -25,6 +27,7 @@ _FORGETFUL: dict[str, dict[str, Any]] = {
 # What recurrent cells keep from step to step.
 _OF_CELLS = {"_counter", "_init_counter", "_prev_output", "drop_inputs_mask", "drop_states_mask",
              "drop_outputs_mask"}  # fmt: skip
+first_array, each_array = partial(first_of, NDArray), partial(each_of, NDArray)
 RECURRENT = (rnn.RNN, rnn.LSTM, rnn.GRU)
 # A compiled graph is in one mode as a whole.
 _IN_GRAPHS = _FORGETFUL | {"BatchNorm": {"use_global_stats": True}, "Dropout": {"p": 0}}
@@ -174,26 +177,6 @@ def _in_training_form(block: Any) -> Iterator[None]:
 def _train_mode(forward: Callable[..., Any], *args: Any) -> Any:
     with autograd.train_mode():
         return forward(*args)
-
-
-def first_array(nested: Any) -> Any:
-    """The first array in nested tuples, lists and dicts; None without one."""
-    parts = list(nested.values()) if isinstance(nested, dict) else nested
-    if isinstance(parts, (tuple, list)):
-        return next((array for array in map(first_array, parts) if array is not None), None)
-    return nested if isinstance(nested, NDArray) else None
-
-
-def each_array(function: Callable[[Any], Any], nested: Any) -> Any:
-    """The same nested tuples, lists and dicts with the function's value for each array."""
-    if isinstance(nested, NDArray):
-        return function(nested)
-    if isinstance(nested, dict):
-        return {key: each_array(function, part) for key, part in nested.items()}
-    if isinstance(nested, (tuple, list)):
-        parts = [each_array(function, part) for part in nested]
-        return type(nested)(*parts) if hasattr(nested, "_fields") else type(nested)(parts)
-    return nested
 
 
 def checked_blocks(net: Any) -> list[Any]:

@@ -6,7 +6,7 @@ Nothing here knows MXNet: a record made elsewhere, from a file or in another fra
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import isfinite, nan, sqrt
+from math import isfinite, nan, prod, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,11 +74,20 @@ class Trace:
 
 
 @np.errstate(all="ignore")  # infinity and NaN are counted, not warned of
-def statistics(values: Array, axis: int | None, activation: str) -> dict[str, float]:
-    """The columns ``mean`` to ``nonfinite`` of :func:`d2l_init.trace`; units lie along ``axis``."""
-    mean, std, square = moments(values)
+def statistics(
+    values: Any, axis: int | None, activation: str, sums: Any = None, count: Any = np.count_nonzero
+) -> dict[str, float]:
+    """The columns ``mean`` to ``nonfinite`` of :func:`d2l_init.trace`; units lie along ``axis``.
+
+    Arrays of another framework bring their own ``sums`` (see ``moments``) and ``count_nonzero``.
+    """
+
+    def share(mask: Any) -> float:
+        return float(count(mask)) / size if (size := prod(mask.shape)) else nan
+
+    mean, std, square = moments(values, sums=sums)
     zeros = values == 0
-    zero = _share(zeros)
+    zero = share(zeros)
     others = tuple(other for other in range(values.ndim) if other != axis)
     low, high = BOUNDS.get(activation, (nan, nan))
     return {
@@ -86,9 +95,9 @@ def statistics(values: Array, axis: int | None, activation: str) -> dict[str, fl
         "std": std,
         "mean_square": square,
         "zero": zero,
-        "dead": _share(zeros.all(axis=others)) if zero > 0 else zero,
-        "saturated": _share((values < low) | (values > high)) if low < high else nan,
-        "nonfinite": 0.0 if isfinite(square) else _share(~np.isfinite(values)),
+        "dead": share(zeros.all(others) if others else zeros) if zero > 0 else zero,
+        "saturated": share((values < low) | (values > high)) if low < high else nan,
+        "nonfinite": 0.0 if isfinite(square) else share(values - values != 0),
     }
 
 
@@ -127,24 +136,28 @@ def recognized(x: Array, y: Array, names: Sequence[str]) -> str:
     return names[-1] if len(x) >= 50 and turns < 0.1 * len(x) else ""
 
 
-def _share(mask: Array) -> float:
-    return np.count_nonzero(mask) / mask.size if mask.size else nan
+def usual_axis(shape: tuple[int, ...], before: Any) -> int | None:
+    """Where units lie if the layer doesn't say: as in the call before, or by the number of axes."""
+    if before is not None and before.shape == shape:
+        found: int | None = before.axis
+        return found
+    return 1 if len(shape) in (4, 5) else len(shape) - 1 if len(shape) > 1 else None
 
 
 @np.errstate(all="ignore")
-def moments(*arrays: Array) -> tuple[float, float, float]:
+def moments(*arrays: Any, sums: Any = None) -> tuple[float, float, float]:
     """Mean, standard deviation and mean square of all entries together; NaN where there are none.
 
     Summed in float64: right to 1e-9 also where the spread is small beside the mean.
     """
-    size = sum(values.size for values in arrays)
+    size, sums = sum(prod(values.shape) for values in arrays), sums or _sums
     if not size:
         return nan, nan, nan
-    total, squares = _sums(arrays, 0.0)
+    total, squares = sums(arrays, 0.0)
     mean, square = total / size, squares / size
     variance = square - mean * mean  # of a huge mean inf, where ** would raise
     if variance < 1e-3 * square:  # too little of it is left: subtract before squaring
-        variance = _sums(arrays, mean)[1] / size
+        variance = sums(arrays, mean)[1] / size
     return mean, sqrt(variance), square
 
 
