@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 from collections import defaultdict
+from importlib.util import find_spec
 from unittest import mock
 
 import pytest
@@ -26,6 +27,8 @@ def pytest_configure(config):
     # As plugins of their own they see notebooks and doctests too, which are not below this folder.
     config.pluginmanager.register(SemanticsRestored())
     config.pluginmanager.register(KernelsOfTheirOwn())
+    if find_spec("torch") is None:
+        config.pluginmanager.register(PyTorchApart())
     if os.environ.get("REQUIRE_ALL"):
         config.pluginmanager.register(RequireAll())
 
@@ -48,6 +51,15 @@ def numpy_semantics_now():
         return False, False
     npx = sys.modules["mxnet"].npx
     return bool(npx.is_np_shape()), npx.is_np_array()
+
+
+class PyTorchApart:
+    """What `make test-torch` runs in an environment of its own is not looked at."""
+
+    def pytest_ignore_collect(self, collection_path):
+        names = collection_path.name, collection_path.parent.name
+        own = names[0].startswith("torch_") or names == ("torch", "tests")
+        return True if own or names[0] == "10-the-same-in-pytorch.ipynb" else None
 
 
 class KernelsOfTheirOwn:
