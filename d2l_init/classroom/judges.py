@@ -16,10 +16,10 @@ from math import floor, inf, log10, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from ..laws import Law
-from .samples import Sample, alike
+from .samples import TOO_CLOSE, Sample, alike
 from .verdicts import Arrays, Floats, Refused, Shape, Verdict, halves, times, trouble, values
 
 ALARM = 1e-4
@@ -221,12 +221,13 @@ class _Hearing:
         self.random = {name: law for name, law in self.right.items() if law and law.std}
         tests = sum(4 + len(law.atoms) for law in self.random.values())
         self.chance = ALARM / 2 / max(tests, 1)
-        self.limit = float(stats.norm.isf(self.chance / 2))
+        self.limit = -float(ndtri(self.chance / 2))
 
     def verdict(self) -> Verdict:
+        empty = self._nothing_drawn()
         wrong = {"size": self._size()}
         if self.random:
-            wrong |= {"shape of the law": self._shape(), "seed": self._seed()}
+            wrong |= {"shape of the law": self._shape(), "seed": empty or self._seed()}
         good = [name for name, why in wrong.items() if not why]
         lines = [
             f"not yet: {name}: {why}" if why else f"right: {name}" for name, why in wrong.items()
@@ -234,11 +235,9 @@ class _Hearing:
         if len(wrong) > len(good) and (mistake := self._recognized()):
             self.keywords.insert(0, mistake.keyword)
             lines.append(f"this looks like “{mistake.keyword}”: {mistake.hint}")
-        if empty := self._nothing_drawn():
-            lines.append(f"no points: {empty}")
-            good = []
-        elif good == ["seed"]:
+        if good == ["seed"]:
             lines.append("the seed counts once the size or the shape is right")
+        if empty or good == ["seed"] or TOO_CLOSE in wrong.get("shape of the law", ""):
             good = []
         points = halves(self.task.of, len(good) / len(wrong))
         return Verdict(
@@ -268,7 +267,9 @@ class _Hearing:
     def _shape(self) -> str:
         for name, law in self.random.items():
             one = self.samples[name]
-            if why := one.misfit(law, self.chance, scaled=one.off(law) > self.limit):
+            scaled = one.off(law) > self.limit
+            close = self.chance if self.task.independent and not scaled else 0.0
+            if why := one.misfit(law, self.chance, scaled=scaled, close=close):
                 return f"of {self._label(name)}, {why}"
         return ""
 
@@ -282,7 +283,7 @@ class _Hearing:
                 )
             if any(alike(*pair) for pair in combinations(one.drawn, 2)):
                 self.keywords.append("seed ignored")
-                return f"{self._label(name)} is the same after another mx.random.seed"
+                return f"{self._label(name)} is in part the same after another mx.random.seed"
         for (name, one), (other, two) in combinations(drawn.items(), 2):
             if one.shape == two.shape and any(map(alike, one.drawn, two.drawn)):
                 self.keywords.append("twins between layers")
@@ -305,13 +306,13 @@ class _Hearing:
         return worst
 
     def _nothing_drawn(self) -> str:
-        for name, law in self.random.items():
+        """Why this earns no points at all, whatever mean and size are."""
+        for name in self.random:
             one = self.samples[name]
             if one.sorted[0] == one.sorted[-1]:
                 self.keywords.append("constant")
-                return f"all values of {self._label(name)} are {one.sorted[0]:.3g}"
+                return f"{self._label(name)} holds nothing but {one.sorted[0]:.3g}, for every seed"
             if any(np.array_equal(*pair) for pair in combinations(one.drawn, 2)):
-                return f"{self._label(name)} has the same values with two seeds"
-            if self.task.independent and one.too_good(law, self.chance):
-                return f"{self._label(name)} follows the law more closely than draws do"
+                self.keywords.append("seed ignored")
+                return f"{self._label(name)} is the same after another mx.random.seed"
         return ""

@@ -1,6 +1,6 @@
 """Laws in their usual form, and the mistakes that each rule invites."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from math import sqrt
 from operator import mul
@@ -46,6 +46,7 @@ def truncated_normal(std: float, bound: float = 2) -> Law:
     return cut_normal(std / cut_normal(1, bound).std, bound)
 
 
+Rule = Callable[[Shape], Law]
 _KINDS = {"normal": normal, "uniform": uniform, "truncated_normal": truncated_normal}
 
 
@@ -61,73 +62,48 @@ def variance_scaling(kind: str, scale: float, fan: str) -> dict[str, Any]:
     draw = _KINDS[one_of("kind", kind, _KINDS)]
     one_of("fan", fan, ["in", "out", "avg"])
 
-    def of(variance: Callable[[float], float]) -> Callable[[Shape], Law]:
-        """The law whose variance is made from that of the right one."""
-        return lambda shape: draw(sqrt(variance(scale / _fan(fan, shape))))
+    def of(change: Callable[[float], float], law: Callable[[float], Law] = draw) -> Rule:
+        """What the right standard deviation becomes, and perhaps another law with it."""
+        return lambda shape: law(change(sqrt(scale / _fan(fan, shape))))
 
-    def over(size: Callable[[Shape], float]) -> Callable[[Shape], Law]:
-        """The law with another size below the ``scale``."""
+    def over(size: Callable[[Shape], float]) -> Rule:
+        """What divides ``scale`` in place of the right fan."""
         return lambda shape: draw(sqrt(scale / size(shape)))
 
-    def other(law: Callable[[float], Law]) -> Callable[[Shape], Law]:
-        """Another law of the right standard deviation."""
-        return lambda shape: law(sqrt(scale / _fan(fan, shape)))
-
     found = [
-        Mistake("fan forgotten", over(lambda shape: 1), "should more inputs not mean less weight?"),
-        *(
-            Mistake("wrong fan", over(partial(_fan, name)), _WHICH)
-            for name in ("in", "out", "avg")
-            if name != fan
-        ),
-        Mistake("sum of fans", over(lambda shape: sum(fans(shape))), "their sum, or their mean?"),
-        Mistake(
-            "kernel forgotten",
-            over(lambda shape: _fan(fan, shape[:2])),
-            "how many inputs does one output of a convolution sum?",
-        ),
-        Mistake("variance for std", of(lambda v: v**2), "does the argument want the root?"),
-        Mistake("std for variance", of(sqrt), "was the root taken twice?"),
-        Mistake("constant", other(constant), "equal weights learn equal things"),
+        ("fan forgotten", over(lambda shape: 1), "should more inputs not mean smaller weights?"),
+        ("sum of fans", over(lambda shape: sum(fans(shape))), "which fan does the rule divide by?"),
+        ("kernel forgotten", over(lambda shape: _fan(fan, shape[:2])), "what does one output sum?"),
+        ("variance for std", of(lambda std: std**2), "was the root taken?"),
+        ("std for variance", of(sqrt), "was the root taken twice?"),
+        ("constant", of(float, constant), "units that start equal stay equal"),
     ]
+    for other in sorted({"in", "out", "avg"} - {fan}):
+        hint = "which fan does the rule name, and which axis of the weight holds it?"
+        found.append(("wrong fan", over(partial(_fan, other)), hint))
+    for factor in sorted({2, 3} - {scale, scale**2}):
+        hint = f"where does the factor {factor} in the variance come from?"
+        found.append((f"factor {factor} left", of(partial(mul, sqrt(factor))), hint))
     if scale != 1:
-        found += [
-            Mistake(f"factor {scale:g} forgotten", of(lambda v: v / scale), "what is it for?"),
-            Mistake(
-                f"factor {scale:g} on the std",
-                of(lambda v: v * scale),
-                f"was the factor {scale:g} applied to the standard deviation, not the variance?",
-            ),
-        ]
-    for factor in {2.0, 3.0} - {scale, scale**2}:
-        hint = f"where does the factor {factor:g} in the variance come from?"
-        found.append(Mistake(f"factor {factor:g} left", of(partial(mul, factor)), hint))
-    found += [Mistake(*one) for one in _forms(kind, other)]
-    return {"right": other(draw), "mistakes": found}
-
-
-_WHICH = "which of the two fans does the rule name, and which axis of the weight holds it?"
+        hint = f"was the factor {scale:g} applied to the std, and not to the variance?"
+        found.append((f"factor {scale:g} on the std", of(partial(mul, sqrt(scale))), hint))
+    if scale != 1 and (fan, scale) != ("avg", 2) and (kind, scale) != ("uniform", 3):
+        hint = f"the rule has a factor {scale:g}: what is it for?"
+        found.append((f"factor {scale:g} forgotten", of(partial(mul, sqrt(1 / scale))), hint))
+    for name in sorted({"normal", "uniform"} - {kind}):
+        hint = f"is a {name} law asked for?"
+        found.append((f"{name} for {kind.replace('_', ' ')}", of(float, _KINDS[name]), hint))
+    if kind == "uniform":
+        hint = "a is not the standard deviation of U(−a, a): what is?"
+        found.append(("factor 3 forgotten", of(partial(mul, sqrt(1 / 3))), hint))
+    if kind == "truncated_normal":
+        hint = "cutting the tails takes some of the spread: which std must be cut?"
+        found.append(("truncation uncorrected", of(float, cut_normal), hint))
+        hint = "values beyond the bound pile up on it: are they drawn again?"
+        found.append(("clipped instead of drawn again", of(float, clipped_normal), hint))
+    return {"right": of(float), "mistakes": [Mistake(*one) for one in found]}
 
 
 def _fan(name: str, shape: Shape) -> float:
     fan_in, fan_out = fans(shape)
     return {"in": fan_in, "out": fan_out, "avg": (fan_in + fan_out) / 2}[name]
-
-
-def _forms(kind: str, other: Callable[..., Any]) -> list[tuple[str, Any, str]]:
-    """Other laws taken for the one of this kind."""
-    names: Mapping[str, Callable[[float], Law]] = {"normal": normal, "uniform": uniform}
-    found = [
-        (f"{name} for {kind.replace('_', ' ')}", other(law), f"is a {name} law asked for?")
-        for name, law in names.items()
-        if name != kind
-    ]
-    if kind == "uniform":
-        hint = "what is the standard deviation of U(−a, a)? It is not a"
-        found.append(("factor 3 forgotten", other(lambda std: uniform(std / sqrt(3))), hint))
-    if kind == "truncated_normal":
-        hint = "cutting the tails takes some of the spread: which std must be cut?"
-        found.append(("truncation uncorrected", other(cut_normal), hint))
-        hint = "values beyond the bound pile up on it: are they drawn again?"
-        found.append(("clipped instead of drawn again", other(clipped_normal), hint))
-    return found

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import inf, sqrt
 
 import numpy as np
-from scipy import stats
+from scipy.special import bdtr, bdtrc, kolmogorov
 
 from ..laws import Law
 from .verdicts import Floats
+
+TOO_CLOSE = "values follow the law more closely than draws do"
 
 
 @dataclass(frozen=True)
@@ -41,61 +43,64 @@ class Sample:
 
     def mean_off(self, law: Law) -> float:
         """Standard errors by which the mean is off the law's."""
-        return abs(self.mean - law.mean) / law.std * sqrt(self.sorted.size)
+        mean, std, _ = moments(law)
+        return abs(self.mean - mean) / std * sqrt(self.sorted.size)
 
     def off(self, law: Law) -> float:
         """Standard errors by which mean or mean square are off the law's, the larger of the two."""
-        x, mean, std = self.sorted, law.mean, law.std
+        mean, std, kurtosis = moments(law)
         if not std:
-            return 0.0 if np.allclose(x, mean, rtol=1e-5, atol=0) else inf
+            return 0.0 if np.allclose(self.sorted, mean, rtol=1e-5, atol=0) else inf
         # the rounding of float32 is room enough where the law has no spread of squares
-        error = sqrt(max(law.kurtosis - 1, 0.0) / x.size) + 1e-5
-        square = float((((x - mean) / std) ** 2).mean() - 1) / error
-        worst = max(self.mean_off(law), abs(square))
+        error = sqrt(max(kurtosis - 1, 0.0) / self.sorted.size) + 1e-5
+        spread, shift = self.std / std, (self.mean - mean) / std
+        square = spread * spread + shift * shift - 1  # ** would raise where this is infinite
+        worst = max(self.mean_off(law), abs(square) / error)
         return worst if worst < inf else inf  # nan is far off, too
 
-    def misfit(self, law: Law, chance: float, *, scaled: bool = False) -> str:
+    def misfit(self, law: Law, chance: float, *, scaled: bool = False, close: float = 0.0) -> str:
         """What else is not as the law says, in words: range, atoms, repeated values, the rest.
 
-        Each test refuses a right draw with this ``chance``; ``scaled`` looks at the values after
-        they were given the law's standard deviation (and its mean, if theirs is another).
+        Each test refuses a right draw with this ``chance``, and with the chance ``close`` one
+        follows the law so closely as this. ``scaled`` looks at the values after they were given
+        the law's standard deviation (and its mean, if theirs is another).
         """
         x = self._scaled(law) if scaled else self.sorted
-        (low, high), room = law.support, 1e-3 * law.std
+        low, high = law.support
+        room = 1e-3 * moments(law)[1] + 1e-6 * abs(self.mean)
         if not scaled and (x[0] < low - room or x[-1] > high + room):
             return f"values go from {x[0]:.3g} to {x[-1]:.3g}, not from {low:.3g} to {high:.3g}"
         counts, rest = split(x, law)
         for atom, share in law.atoms.items():
-            tails = stats.binom.cdf, lambda k, *law: stats.binom.sf(k - 1, *law)
-            if 2 * min(tail(counts[atom], x.size, share) for tail in tails) < chance:
-                return f"a share of {counts[atom] / x.size:.3g} is {atom:.3g}, not {share:.3g}"
-        if not rest.size or law_is_atoms(law):
+            count = counts[atom]
+            tails = bdtr(count, x.size, share), bdtrc(count - 1, x.size, share) if count else 1
+            if 2 * min(tails) < chance:
+                return f"a share of {count / x.size:.3g} is {atom:.3g}, not {share:.3g}"
+        if not rest.size or is_discrete(law):
             return f"{rest.size} values are none of {[*law.atoms]}" if rest.size else ""
         if (kinds := np.unique(rest).size) < rest.size / 2:
             return f"only {kinds} of {rest.size} values differ"
         gap, place = largest_gap(rest, law)
-        if stats.kstwobign.sf(gap * sqrt(rest.size)) < chance:
+        p = kolmogorov(gap * sqrt(rest.size))
+        if p < chance:
             share = np.count_nonzero(x <= place) / x.size
             return f"a share of {share:.3g} is below {place:.3g}, not {float(law.cdf(place)):.3g}"
-        return ""
-
-    def too_good(self, law: Law, chance: float) -> bool:
-        """Whether values follow the law more closely than draws do but with this chance."""
-        _, rest = split(self.sorted, law)
-        if not rest.size or law_is_atoms(law):
-            return False
-        gap, _ = largest_gap(rest, law)
-        return bool(stats.kstwobign.cdf(gap * sqrt(rest.size)) < chance)
+        return TOO_CLOSE if 1 - p < close else ""
 
     def _scaled(self, law: Law) -> Floats:
-        if not self.std:
-            return self.sorted
-        x = self.sorted * (law.std / self.std)
-        shift = law.mean - float(x.mean())
-        return x + shift if abs(shift) * sqrt(x.size) > 6 * law.std else x
+        mean, std, _ = moments(law)
+        x = self.sorted * (std / self.std if self.std else 1.0)
+        shift = mean - float(x.mean())
+        return x + shift if abs(shift) * sqrt(x.size) > 6 * std else x
 
 
-def law_is_atoms(law: Law) -> bool:
+@lru_cache  # scipy takes its time
+def moments(law: Law) -> tuple[float, float, float]:
+    """Mean, standard deviation and kurtosis."""
+    return law.mean, law.std, law.kurtosis
+
+
+def is_discrete(law: Law) -> bool:
     """Whether the law has no continuous part."""
     return sum(law.atoms.values()) > 1 - 1e-12
 
