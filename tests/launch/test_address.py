@@ -25,14 +25,18 @@ place.loader.exec_module(address)
 def project(clone):
     """A copy without an address, whatever the project has by now."""
     (clone / ".ci" / "ready.sh").write_text(READY)
+    without_address(clone)
+    subprocess.run([sys.executable, clone / ".ci/readme.py"], check=True)
+    return clone
+
+
+def without_address(project):
     for name, lines in {
         "pyproject.toml": r"^\[project\.urls\].*?(?=^\[)",
         "CITATION.cff": r"^repository-code: .*?\n",
     }.items():
-        text = re.sub(lines, "", (clone / name).read_text(), flags=re.M | re.S)
-        (clone / name).write_text(text)
-    subprocess.run([sys.executable, clone / ".ci/readme.py"], check=True)
-    return clone
+        text = re.sub(lines, "", (project / name).read_text(), flags=re.M | re.S)
+        (project / name).write_text(text)
 
 
 def publish(project, *given):
@@ -129,3 +133,18 @@ def test_a_refusal_says_what_to_write_and_changes_nothing(project, given):
     assert "Traceback" not in done.stderr
     assert {name: (project / name).read_bytes() for name in before} == before
     assert not (project / "hurt").exists()
+
+
+@pytest.mark.install
+def test_the_book_opens_its_chapters_on_binder_once_there_is_an_address(clone):
+    def on_binder(**given):
+        subprocess.run([sys.executable, clone / ".ci/address.py"], env=os.environ | given)
+        subprocess.run(["make", "book", "BUILD=build"], cwd=clone, check=True)
+        pages = {path.stem: path.read_text() for path in (clone / "build/book").glob("0*.html")}
+        return {name: re.findall(rf'"({BADGE}[^"]*)"', page) for name, page in pages.items()}
+
+    without_address(clone)
+    assert set(map(len, on_binder(URL="").values())) == {0}
+    for name, links in on_binder(URL=URL).items():
+        page = f"{name}.ipynb"
+        assert links == [f"{BADGE}gh/a-reader/d2l_init/HEAD?urlpath=lab/tree/notebooks/{page}"]
