@@ -36,7 +36,8 @@ class HandedIn:
 def handed_in(folder: Path, assignments: Collection[str]) -> list[HandedIn]:
     """Everything that lies in a folder and those below it, in alphabetical order.
 
-    A file belongs to whom its name names first, up to the first "_", or that of its folder.
+    A file belongs to whom its name names first, up to the first "_", or that of its folder; a
+    folder of the exercise's name, as nbgrader makes them, is nobody's.
     """
     found = []
     for place, _, names in os.walk(folder):
@@ -59,7 +60,8 @@ def identified(path: Path, name: str, assignments: Collection[str]) -> HandedIn:
     """Whose the file ``name`` is, and for which exercise."""
     shown = "".join(char if char.isprintable() else "?" for char in name)
     form = rf"([^_]+)_(?:.*_)?({'|'.join(assignments)})( ?\(\d+\)|-\d+)?\.ipynb"
-    *_, above, base = ("", *Path(name).parts)
+    *folders, base = Path(name).parts
+    above = ["", *(folder for folder in folders if folder not in assignments)][-1]
     named = re.fullmatch(form, f"{above}_{base}" if base[:-6] in assignments else base, re.DOTALL)
     if not named:
         return HandedIn(shown, path, why="its name is not of the form student_02-….ipynb")
