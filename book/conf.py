@@ -32,18 +32,18 @@ html_title = "How neural networks get their first weights"
 html_extra_path = [str(HERE.parent / "notebooks")]  # to download
 html_static_path = ["_static", f"{package}/static/mathjax/tex-svg.js"]
 html_css_files = ["book.css"]
-html_copy_source = False
+html_copy_source = html_use_index = False
 html_show_copyright = False
 html_context = {"default_mode": "auto"}
+html_sidebars = {"**": ["search-button-field.html", "sbt-sidebar-nav.html"]}
+html_theme_options = {
+    "home_page_in_toc": True,
+    "use_download_button": False,  # it stands below each title
+    "use_fullscreen_button": False,
+}
 mathjax_path = "tex-svg.js"  # it draws its letters: no fonts to fetch
-html_theme_options = {"use_download_button": False, "use_fullscreen_button": False}
 if tags.has("paper"):  # noqa: F821
     html_theme, html_css_files, html_theme_options = "basic", ["print.css"], {"nosidebar": True}
-html_context = {"default_mode": "auto"}
-mathjax_path = "tex-svg.js"  # it draws its letters: no fonts to fetch
-html_sidebars = {"**": ["globaltoc.html"]} if tags.has("paper") else {}  # noqa: F821
-if not tags.has("paper"):  # noqa: F821
-    html_theme_options = {"use_download_button": False, "use_fullscreen_button": False}
 
 
 def first_sentence(text: str) -> str:
@@ -115,6 +115,8 @@ def arrange(app, doctree, docname):
         output.replace(image, figure(image.deepcopy(), caption, file, f"figure-{number}"))
         if app.builder.name == "html" and re.search(r"\bexplore\(", output.parent.astext()):
             output += nodes.raw("", "<div data-explore></div>", format="html")
+    for raw in doctree.findall(nodes.raw):  # pandas calls an empty corner a heading
+        raw[:] = [nodes.Text(raw.astext().replace("<th></th>", "<td></td>"))]
     if app.builder.name == "singlehtml":
         for_paper(doctree)
     elif app.env.doc2path(docname).suffix == ".ipynb":
