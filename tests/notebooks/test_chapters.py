@@ -1,5 +1,7 @@
 """The chapters' form, their prose against their outputs, and what the sanitizer hides."""
 
+import re
+
 import nbformat
 import pytest
 from notebooks.rerun import sanitized
@@ -26,6 +28,15 @@ def test_a_chapter_keeps_the_form(path):
 @pytest.mark.parametrize("path", CHAPTERS[1:], ids=lambda path: path.stem)
 def test_a_chapter_leads_to_its_own_exercises(path):
     assert form.exercises(read(path)) == [f"exercises/{path.name}"]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_the_lesson_plan_names_sections_that_are_there(path):
+    teaching = (path.parents[1] / "TEACHING.md").read_text(encoding="utf-8")
+    _, _, plan = teaching.partition(f"(notebooks/{path.name})")
+    named = re.findall(r"(?<!\*)\*([A-Z][^*]+\?)\*", plan.partition("\n##")[0])
+    assert named
+    assert set(named) <= {title for _, _, title in form.headings(read(path))}
 
 
 @pytest.mark.parametrize(
