@@ -62,14 +62,14 @@ _NO_FAN = "a unit that sums more inputs needs smaller weights"
 _REBOUND = "`data = ...` makes a new array and calls it data; `data[:] = ...` fills MXNet's"
 _FORCE = "weights are as they were: what does initialize do to them without force_reinit?"
 _DEFAULT = "what initialize gives a net or a block is a default: does a bias listen to it?"
-_VARIANCE = "That is the variance: take its root."
+_VARIANCE = "that is the variance: take its root"
 _WHOLE = "a whole Gaussian is asked for, and the tails of this one are cut"
 
 _STD = 0.07 / sqrt(3)  # of MXNet's default
 _EACH = 0.1 ** (1 / 4)  # what four layers multiply by, each, that leave a tenth
 
-_MEAN_FAN = "Without arguments, which fan does it divide by?"
-_WAY = "Its gradient comes back through W2: what is W2?"
+_MEAN_FAN = "without arguments, which fan does it divide by?"
+_WAY = "its gradient comes back through W2: what is W2?"
 _HE, _XAVIER = (variance_scaling("normal", scale, "in") for scale in (2, 0.3))
 _AXIS = "which axes of a weight count what one output sums?"
 _THREE = "he_for did the same: is it a Gaussian, which are the fans, what is the argument?"
@@ -77,7 +77,7 @@ _TWO = "two things are wrong: the fan-in, and what Normal's argument is"
 
 _BODY = "the body was to stay: on which part of the net is initialize to be called?"
 _LAST = "of several patterns that fit, the first counts"
-_YIELDS = "To what does the initializer of a net or a block yield?"
+_YIELDS = "to what does the initializer of a net or a block yield?"
 _VALUE = "force_reinit throws values away: which initializer is asked for new ones?"
 _LAWS = {
     **dict.fromkeys(["body0_weight", "body1_weight"], normal(sqrt(2 / 64))),
@@ -91,7 +91,7 @@ _DRAWN = {"body_weight": Law([(1.0, stats.norm(-0.5, 0.01))])}  # how far from w
 _COUNTS = (178, 182, 177, 183, 181, 22, 14, 15, 15, 10)  # of digits that are kept
 _BEST = -sum(count / 977 * log(count / 977) for count in _COUNTS)
 
-_EITHER = "Either of the two p-values may be the one that is below 0.01."
+_EITHER = "either of the two p-values may be the one that is below 0.01"
 _OTHERS = "std is that of the weights which are not zero"
 _PILE = "values beyond the bound pile up in one place: are they drawn again?"
 _BEYOND = 2 * float(stats.norm.sf(2))  # share of a normal law beyond two standard deviations
@@ -103,13 +103,13 @@ TASKS: list[Task] = [
     _numbers(
         "01-default",
         {"std": 0.1 / sqrt(3), "twenty layers": (16 * _STD) ** 20, "width": 300},
-        ("std", "std for bound", 0.1, "Is a the standard deviation of U(−a, a)?"),
+        ("std", "std for bound", 0.1, "is a the standard deviation of U(−a, a)?"),
         ("std", "variance for std", 0.01 / 3, _VARIANCE),
-        ("std", "root of 3 forgotten", 0.1 / 3, "The variance is a²/3: what is its root?"),
-        ("twenty layers", "halved", 0.0064, "Do ten more layers take one half, or a factor?"),
-        ("twenty layers", "doubled", 0.0256, "Do factors of layers add up?"),
-        ("width", "std for bound", 100, "Is the variance of U(−a, a) equal to a²?"),
-        ("width", "std for variance", sqrt(300), "n σ² must be 1, not n σ."),
+        ("std", "root of 3 forgotten", 0.1 / 3, "the variance is a²/3: what is its root?"),
+        ("twenty layers", "halved", 0.0064, "do ten more layers take one half, or a factor?"),
+        ("twenty layers", "doubled", 0.0256, "do factors of layers add up?"),
+        ("width", "std for bound", 100, "is the variance of U(−a, a) equal to a²?"),
+        ("width", "std for variance", sqrt(300), "n σ² must be 1, not n σ"),
     ),
     Draws(
         "01-bound",
@@ -140,11 +140,11 @@ TASKS: list[Task] = [
         "01-relu",
         16 * _STD / sqrt(2),
         [
-            Wrong("layer without activation", 16 * _STD, "Did the signal pass a ReLU?"),
+            Wrong("layer without activation", 16 * _STD, "did the signal pass a ReLU?"),
             Wrong("half for its root", 8 * _STD, "ReLU halves E[z²]: what does its root lose?"),
-            Wrong("all layers", (16 * _STD) ** 10 / 32, "That is the factor of ten layers."),
-            Wrong("variance for std", (16 * _STD) ** 2 / 2, "That is the factor of E[h²]."),
-            Wrong("std for rms", 0.377, "After a ReLU the mean is not 0: take √E[h²]."),
+            Wrong("all layers", (16 * _STD) ** 10 / 32, "that is the factor of ten layers"),
+            Wrong("variance for std", (16 * _STD) ** 2 / 2, "that is the factor of E[h²]"),
+            Wrong("std for rms", 0.377, "after a ReLU the mean is not 0: take √E[h²]"),
         ],
     ),
     _numbers(
@@ -155,25 +155,25 @@ TASKS: list[Task] = [
             "MSRAPrelu": sqrt(2 / 42.5),
             "Orthogonal": 60**-0.5,
         },
-        ("Xavier", "bound for std", sqrt(3 / 40), "That is the bound, not the deviation."),
-        ("Xavier", "sum of fans", sqrt(1 / 80), "Does it divide by the fans' sum, or their mean?"),
+        ("Xavier", "bound for std", sqrt(3 / 40), "that is the bound, not the deviation"),
+        ("Xavier", "sum of fans", sqrt(1 / 80), "does it divide by the fans' sum, or their mean?"),
         ("Xavier", "wrong fan", sqrt(1 / 60), _MEAN_FAN),
-        ("gaussian", "3 left out", sqrt(1 / 40), "What becomes of the magnitude's 3 here?"),
+        ("gaussian", "3 left out", sqrt(1 / 40), "what becomes of the magnitude's 3 here?"),
         ("gaussian", "wrong fan", sqrt(3 / 60), _MEAN_FAN),
-        ("MSRAPrelu", "He's rule", sqrt(2 / 60), "That is He's rule: is it what this draws?"),
-        ("MSRAPrelu", "slope forgotten", sqrt(2 / 40), "Which slope does it expect?"),
+        ("MSRAPrelu", "He's rule", sqrt(2 / 60), "that is He's rule: is it what this draws?"),
+        ("MSRAPrelu", "slope forgotten", sqrt(2 / 40), "which slope does it expect?"),
         ("MSRAPrelu", "wrong fan", sqrt(2 / 1.0625 / 60), _MEAN_FAN),
-        ("Orthogonal", "wrong side", sqrt(1 / 20), "A row has length 1: how many entries has it?"),
+        ("Orthogonal", "wrong side", sqrt(1 / 20), "a row has length 1: how many entries has it?"),
     ),
     _numbers(
         "02-gradients",
         {"W1": 0, "b1": 0, "W2": 1, "b2": 1, "after one step": 4},
         ("W1", "way back", 1, _WAY),
         ("b1", "way back", 1, _WAY),
-        ("W2", "still at zero", 0, "Its gradient contains h: is h still zero?"),
-        ("b2", "still at zero", 0, "It moved even in the net of zeros."),
+        ("W2", "still at zero", 0, "its gradient contains h: is h still zero?"),
+        ("b2", "still at zero", 0, "it moved even in the net of zeros"),
         ("after one step", "still at zero", 2, "W2 has moved: what does it let through now?"),
-        ("after one step", "way back", 3, "W1 and b1 are reached by the same way."),
+        ("after one step", "way back", 3, "W1 and b1 are reached by the same way"),
     ),
     Draws(
         "02-xavier",
@@ -205,20 +205,20 @@ TASKS: list[Task] = [
         "02-start",
         23.1,  # measured with 16 seeds, which differ by 0.2
         [
-            Wrong("not divided", 69.4, "There are three factors of ten from 1e-2 to 1e-5."),
-            Wrong("one for three", 34.7, "How many factors of ten are there from 1e-2 to 1e-5?"),
-            Wrong("factor e", 10.0, "That is for a factor of e, not of ten."),
+            Wrong("not divided", 69.4, "there are three factors of ten from 1e-2 to 1e-5"),
+            Wrong("one for three", 34.7, "how many factors of ten are there from 1e-2 to 1e-5?"),
+            Wrong("factor e", 10.0, "that is for a factor of e, not of ten"),
         ],
     ),
     _numbers(
         "03-winner",
         {"A": 2, "B": 1, "C": 1, "D": 1, "E": 2},
-        ("A", "first wins", 3, "The net was initialized after the block."),
+        ("A", "first wins", 3, "the net was initialized after the block"),
         ("B", "default wins", 2, _YIELDS),
         *(("C", "default wins", place, _YIELDS) for place in (2, 3)),
         *(("D", "default wins", place, _YIELDS) for place in (2, 3)),
         *((name, "value for a rule", 4, _VALUE) for name in ("D", "E")),
-        ("E", "first wins", 3, "The net was initialized after the block."),
+        ("E", "first wins", 3, "the net was initialized after the block"),
     ),
     Draws(
         "03-by-name",
@@ -253,25 +253,25 @@ TASKS: list[Task] = [
         "03-biases",
         log(10) - _BEST,
         [
-            Wrong("loss for gain", _BEST, "That is the loss: by how much is it lower?"),
-            Wrong("sign", _BEST - log(10), "Which loss is subtracted from which?"),
-            Wrong("sign of the logarithm", -1.729, "Should a rare class have a high output?"),
-            Wrong("shares for logarithms", 0.0678, "What does softmax make of the shares?"),
-            Wrong("another logarithm", 0.3188, "This is log10: which one undoes the exponential?"),
-            Wrong("another logarithm", 0.3908, "This is log2: which one undoes the exponential?"),
+            Wrong("loss for gain", _BEST, "that is the loss: by how much is it lower?"),
+            Wrong("sign", _BEST - log(10), "which loss is subtracted from which?"),
+            Wrong("sign of the logarithm", -1.729, "should a rare class have a high output?"),
+            Wrong("shares for logarithms", 0.0678, "what does softmax make of the shares?"),
+            Wrong("another logarithm", 0.3188, "this is log10: which one undoes the exponential?"),
+            Wrong("another logarithm", 0.3908, "this is log2: which one undoes the exponential?"),
         ],
     ),
     _numbers(
         "04-low",
         {"zeros": 0.6, "std": sqrt(784 / 30), "scatter": sqrt(90000 * 0.6 * 0.4)},
-        ("zeros", "the others", 0.4, "That is the share of weights that are not zero."),
-        ("zeros", "one side", 0.3, "Weights of both signs are set to zero."),
-        ("std", "zeros left out", sqrt(784 / 12), "Do the zeros count in the mean square?"),
+        ("zeros", "the others", 0.4, "that is the share of weights that are not zero"),
+        ("zeros", "one side", 0.3, "weights of both signs are set to zero"),
+        ("std", "zeros left out", sqrt(784 / 12), "do the zeros count in the mean square?"),
         ("std", "variance for std", 784 / 30, _VARIANCE),
-        ("std", "one size for all", sqrt(0.4) * 8, "Not all sizes are 8: what is E[u²]?"),
+        ("std", "one size for all", sqrt(0.4) * 8, "not all sizes are 8: what is E[u²]?"),
         ("scatter", "variance for std", 21600, _VARIANCE),
-        ("scatter", "of the share", sqrt(0.24 / 90000), "Of the count, not of its share."),
-        ("scatter", "rare events", sqrt(54000), "A coin has two sides: share · (1 − share)."),
+        ("scatter", "of the share", sqrt(0.24 / 90000), "of the count, not of its share"),
+        ("scatter", "rare events", sqrt(54000), "a coin has two sides: share · (1 − share)"),
     ),
     Draws(
         "04-spike",
@@ -309,9 +309,9 @@ TASKS: list[Task] = [
             Wrong("places only", 0.51, _EITHER),
             Wrong("shares only", 0.2, _EITHER),
             Wrong("both", 0.11, _EITHER),
-            Wrong("another threshold", 0.95, "Is the threshold 0.01, and not 0.05?"),
-            Wrong("another threshold", 0.19, "Is the threshold 0.01, and not 0.001?"),
-            Wrong("not rejected", 0.39, "Is this the share that was rejected?"),
+            Wrong("another threshold", 0.95, "is the threshold 0.01, and not 0.05?"),
+            Wrong("another threshold", 0.19, "is the threshold 0.01, and not 0.001?"),
+            Wrong("not rejected", 0.39, "is this the share that was rejected?"),
         ],
         within=0.1,
     ),
