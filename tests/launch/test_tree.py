@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OPTIONAL = PROJECT["optional-dependencies"]
 README = (ROOT / "README.md").read_text()
 LINKS = re.findall(r"\]\((?!https?:)([^)#]+)", README)
 PERSONS = "ec2-user|jovyan|sagemaker-user"  # homes that are the same for everyone
@@ -47,11 +48,23 @@ def test_every_pin_of_a_lock_has_a_hash_and_no_address(lock):
     assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
 
 
-def test_the_lock_satisfies_the_project():
-    pinned = {
-        pin.name.replace("_", "-"): str(pin.specifier)[2:] for lock in LOCKS for pin in pins(lock)
-    }
-    wanted = chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+LOCKED = {  # the extras that each lock holds
+    "cpu": ["course", "cpu", "test"],
+    "cu112": ["course", "cu112"],
+    "classroom": ["classroom"],
+    "torch": ["torch", "test-torch"],
+}
+
+
+def test_every_extra_is_locked():
+    assert {extra for extras in LOCKED.values() for extra in extras} == {*OPTIONAL}
+
+
+@pytest.mark.parametrize("lock", LOCKED)
+def test_the_lock_satisfies_the_project(lock):
+    found = pins(ROOT / "requirements" / f"{lock}.txt")
+    pinned = {pin.name.replace("_", "-"): str(pin.specifier)[2:] for pin in found}
+    wanted = chain(PROJECT["dependencies"], *(OPTIONAL[extra] for extra in LOCKED[lock]))
     for requirement in map(Requirement, wanted):
         if requirement.name == "d2l-init":  # an extra that includes another
             continue
