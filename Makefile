@@ -19,7 +19,7 @@ book_ready = only_uv=1; $(ready); extra=book; . .ci/extra.sh
 sphinx = rm -rf $(BUILD)/pages && mkdir -p $(BUILD)/pages && cp -R notebooks/. book/index.md $(BUILD)/pages && \
 	"$$python" -m sphinx -q -E -a -W --keep-going -c book -d $(BUILD)/doctrees
 
-.PHONY: lab test test-torch record bench book pdf slides links publish lock
+.PHONY: lab test test-torch record bench book pdf slides links publish classroom lock
 lab:
 	@$(ready); exec "$$python" -m jupyterlab $$as_root --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/$(START)
 
