@@ -106,7 +106,7 @@ def _number(name: str, value: Any) -> Any:
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
-        return np.array(float(value))
+        return np.array(float(value.asnumpy() if hasattr(value, "asnumpy") else value))
     except (TypeError, ValueError):
         raise Refused(f"{name} must be a number, got {type(value).__name__}") from None
 
@@ -166,7 +166,7 @@ def _layers(task: Draws, answer: Any, seed: int) -> dict[str, Any] | None:
     return found
 
 
-def _net(task: Draws, answer: Any, seed: int) -> dict[str, Any] | None:
+def _net(task: Draws, answer: Any, seed: int) -> dict[str, Any]:
     """What the answer makes of a net: values, or changes where nothing was to change."""
     import mxnet as mx
 
@@ -177,8 +177,8 @@ def _net(task: Draws, answer: Any, seed: int) -> dict[str, Any] | None:
     mx.random.seed(seed)
     answer(net)
     after = {name: _held(one) for name, one in parameters.items()}
-    if all(value is None for value in after.values()):
-        return None
+    if all(np.array_equal(before[name], after[name]) for name in after):
+        raise Refused("not answered, or without effect: values that exist stay unless forced")
     for name, law in task.laws(task.right).items():
         if after[name] is None:
             raise Refused(f"{name} was not initialized")

@@ -147,7 +147,7 @@ class Measurement:
         return "", ""
 
     def _near(self, mean: float, right: float) -> bool:
-        return abs(mean - right) <= self.within * abs(right)
+        return abs(mean - right) <= self.within * max(abs(right), abs(self.right))
 
 
 @dataclass(frozen=True)
