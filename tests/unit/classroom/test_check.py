@@ -121,11 +121,10 @@ def test_an_empty_answer_is_not_answered_yet(task, empty):
     assert (verdict.points, verdict.lines) == (0, ["not answered yet"])
 
 
-def test_a_net_left_as_it_was_is_told_as_not_answered_or_without_effect():
-    for answer in (lambda block: None, lambda block: block.initialize(init.Normal(0.1))):
-        assert (
-            check("x-net", answer).lines[0].startswith("not yet: not answered, or without effect")
-        )
+def test_a_net_is_not_answered_yet_if_nothing_was_done_and_judged_if_mxnet_ignored_it():
+    assert check("x-net", lambda block: None).lines == ["not answered yet"]
+    ignored = check("x-net", lambda block: block.initialize(init.Normal(0.1)))
+    assert ignored.lines[0].startswith("not yet: size: out_weight (10×50) has mean 0.5, not 0")
 
 
 def test_numbers_left_out_are_not_answered_yet():
