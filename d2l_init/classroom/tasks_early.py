@@ -1,6 +1,6 @@
 """Tasks of chapters 01 to 04: data for the judges."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import log, prod, sqrt
 from typing import Any
 
@@ -16,6 +16,16 @@ def _numbers(id: str, right: Mapping[str, float], *rows: tuple[str, str, float, 
     """Rows are a number's name, a keyword, the value that the mistake leads to, and a hint."""
     mistakes = {name: [Wrong(*row[1:]) for row in rows if row[0] == name] for name in right}
     return Numbers(id, right, mistakes)
+
+
+def _measured(
+    id: str, right: float, *rows: tuple[str, float, str], within: float = 0.05
+) -> Measurement:
+    return Measurement(id, right, [Wrong(*row) for row in rows], within=within)
+
+
+def _draws(id: str, right: Any, *rows: Any, known: Sequence[Mistake] = (), **more: Any) -> Draws:
+    return Draws(id, right, [*known, *(Mistake(*row) for row in rows)], **more)
 
 
 def _scaled(kind: Callable[[float], Law], size: float, power: float = -0.5) -> Any:
@@ -111,48 +121,40 @@ TASKS: list[Task] = [
         ("width", "std for bound", 100, "is the variance of U(−a, a) equal to a²?"),
         ("width", "std for variance", sqrt(300), "n σ² must be 1, not n σ"),
     ),
-    Draws(
+    _draws(
         "01-bound",
         _scaled(uniform, _EACH),
-        [
-            Mistake(
-                "std for bound", _scaled(uniform, _EACH / sqrt(3)), "what is the σ of U(−a, a)?"
-            ),
-            Mistake("3 left outside", _scaled(uniform, _EACH * sqrt(3)), "a is √3 σ, not 3 σ"),
-            Mistake("depth forgotten", _scaled(uniform, 0.1), "is 0.1 for one layer, or for all?"),
-            Mistake("depth divides", _scaled(uniform, 0.025), "do factors of layers add up?"),
-            Mistake(
-                "std for variance", _scaled(uniform, sqrt(_EACH)), "the factor is √n σ, not n σ²"
-            ),
-            Mistake("variance for std", _scaled(uniform, _EACH**2, -1), "was a root forgotten?"),
-            Mistake("fan forgotten", _scaled(uniform, _EACH, 0), _NO_FAN),
-            Mistake("normal for uniform", _scaled(normal, _EACH), "a uniform law is asked for"),
-        ],
+        ("std for bound", _scaled(uniform, _EACH / sqrt(3)), "what is the σ of U(−a, a)?"),
+        ("3 left outside", _scaled(uniform, _EACH * sqrt(3)), "a is √3 σ, not 3 σ"),
+        ("depth forgotten", _scaled(uniform, 0.1), "is 0.1 for one layer, or for all?"),
+        ("depth divides", _scaled(uniform, 0.025), "do factors of layers add up?"),
+        ("std for variance", _scaled(uniform, sqrt(_EACH)), "the factor is √n σ, not n σ²"),
+        ("variance for std", _scaled(uniform, _EACH**2, -1), "was a root forgotten?"),
+        ("fan forgotten", _scaled(uniform, _EACH, 0), _NO_FAN),
+        ("normal for uniform", _scaled(normal, _EACH), "a uniform law is asked for"),
         arguments=lambda shape: (prod(shape[1:]), 4, 0.1),
     ),
-    Draws(
+    _draws(
         "01-repair",
         _named(weight=uniform(_STD), bias=constant(0)),
-        [Mistake("old weights", _named(weight=constant(0.5), bias=constant(0)), _FORCE)],
+        ("old weights", _named(weight=constant(0.5), bias=constant(0)), _FORCE),
         **_net(first=(64, 64), second=(64, 64), last=(10, 64)),
     ),
-    Measurement(
+    _measured(
         "01-relu",
         16 * _STD / sqrt(2),
-        [
-            Wrong("layer without activation", 16 * _STD, "did the signal pass a ReLU?"),
-            Wrong("half for its root", 8 * _STD, "ReLU halves E[z²]: what does its root lose?"),
-            Wrong("all layers", (16 * _STD) ** 10 / 32, "that is the factor of ten layers"),
-            Wrong("variance for std", (16 * _STD) ** 2 / 2, "that is the factor of E[h²]"),
-            Wrong("std for rms", 0.377, "after a ReLU the mean is not 0: take √E[h²]"),
-        ],
+        ("layer without activation", 16 * _STD, "did the signal pass a ReLU?"),
+        ("half for its root", 8 * _STD, "ReLU halves E[z²]: what does its root lose?"),
+        ("all layers", (16 * _STD) ** 10 / 32, "that is the factor of ten layers"),
+        ("variance for std", (16 * _STD) ** 2 / 2, "that is the factor of E[h²]"),
+        ("std for rms", 0.377, "after a ReLU the mean is not 0: take √E[h²]"),
     ),
     _numbers(
         "02-spread",
         {
             "Xavier": 40**-0.5,
-            "gaussian": sqrt(3 / 40),
-            "MSRAPrelu": sqrt(2 / 42.5),
+            "gaussian": 0.075**0.5,
+            "MSRAPrelu": 21.25**-0.5,
             "Orthogonal": 60**-0.5,
         },
         ("Xavier", "bound for std", sqrt(3 / 40), "that is the bound, not the deviation"),
@@ -175,40 +177,34 @@ TASKS: list[Task] = [
         ("after one step", "still at zero", 2, "W2 has moved: what does it let through now?"),
         ("after one step", "way back", 3, "W1 and b1 are reached by the same way"),
     ),
-    Draws(
+    _draws(
         "02-xavier",
         _XAVIER["right"],
-        [
-            *_XAVIER["mistakes"],
-            Mistake("fan forgotten", _scaled(normal, sqrt(0.3), -1), "Xavier divides by the fan"),
-            Mistake("uniform for normal", _scaled(uniform, sqrt(0.1)), "is it a Gaussian?"),
-            Mistake("tails cut", _scaled(_tails_cut, sqrt(0.3)), _WHOLE),
-        ],
+        ("fan forgotten", _scaled(normal, sqrt(0.3), -1), "Xavier divides by the fan"),
+        ("uniform for normal", _scaled(uniform, sqrt(0.1)), "is it a Gaussian?"),
+        ("tails cut", _scaled(_tails_cut, sqrt(0.3)), _WHOLE),
+        known=_XAVIER["mistakes"],
         arguments=lambda shape: (0.3 / prod(shape[1:]), prod(shape[1:])),
     ),
-    Draws(
+    _draws(
         "02-repair",
         _HE["right"],
-        [
-            *_HE["mistakes"],
-            Mistake("first axis", lambda shape: normal(sqrt(2 / shape[0])), _AXIS),
-            Mistake("first axis, variance for std", lambda shape: normal(2 / shape[0]), _TWO),
-            Mistake("kernel forgotten, variance for std", lambda shape: normal(2 / shape[1]), _TWO),
-            Mistake("nothing repaired", lambda shape: uniform(2 / 3**0.5 / shape[0]), _THREE),
-            Mistake("uniform for normal", _scaled(uniform, sqrt(2 / 3)), "is it a Gaussian?"),
-            Mistake("MSRAPrelu's slope", _scaled(normal, sqrt(2 / 1.0625)), "ReLU has the slope 0"),
-            Mistake("tails cut", _scaled(_tails_cut, sqrt(2)), _WHOLE),
-        ],
+        ("first axis", lambda shape: normal(sqrt(2 / shape[0])), _AXIS),
+        ("first axis, variance for std", lambda shape: normal(2 / shape[0]), _TWO),
+        ("kernel forgotten, variance for std", lambda shape: normal(2 / shape[1]), _TWO),
+        ("nothing repaired", lambda shape: uniform(2 / 3**0.5 / shape[0]), _THREE),
+        ("uniform for normal", _scaled(uniform, sqrt(2 / 3)), "is it a Gaussian?"),
+        ("MSRAPrelu's slope", _scaled(normal, sqrt(2 / 1.0625)), "ReLU has the slope 0"),
+        ("tails cut", _scaled(_tails_cut, sqrt(2)), _WHOLE),
+        known=_HE["mistakes"],
         arguments=lambda shape: (shape,),
     ),
-    Measurement(
+    _measured(
         "02-start",
         23.1,  # measured with 16 seeds, which differ by 0.2
-        [
-            Wrong("not divided", 69.4, "there are three factors of ten from 1e-2 to 1e-5"),
-            Wrong("one for three", 34.7, "how many factors of ten are there from 1e-2 to 1e-5?"),
-            Wrong("factor e", 10.0, "that is for a factor of e, not of ten"),
-        ],
+        ("not divided", 69.4, "there are three factors of ten from 1e-2 to 1e-5"),
+        ("one for three", 34.7, "how many factors of ten are there from 1e-2 to 1e-5?"),
+        ("factor e", 10.0, "that is for a factor of e, not of ten"),
     ),
     _numbers(
         "03-winner",
@@ -220,46 +216,38 @@ TASKS: list[Task] = [
         *((name, "value for a rule", 4, _VALUE) for name in ("D", "E")),
         ("E", "first wins", 3, "the net was initialized after the block"),
     ),
-    Draws(
+    _draws(
         "03-by-name",
         _named(**_LAWS, bias=constant(0.1)),
-        [
-            Mistake("default for a bias", _named(**_LAWS, bias=constant(0)), _DEFAULT),
-            *(
-                Mistake(name, _named(weight=constant(weight), bias=constant(bias)), hint)
-                for name, weight, hint in (("last pattern", 1, _LAST), ("old weights", 0.5, _FORCE))
-                for bias in (0, 0.1, 1)
-            ),
-        ],
+        ("default for a bias", _named(**_LAWS, bias=constant(0)), _DEFAULT),
+        *(
+            (name, _named(weight=constant(weight), bias=constant(bias)), hint)
+            for name, weight, hint in (("last pattern", 1, _LAST), ("old weights", 0.5, _FORCE))
+            for bias in (0, 0.1, 1)
+        ),
         **_net(body0=(64, 64), body1=(64, 64), head=(10, 64)),
     ),
-    Draws(
+    _draws(
         "03-head",
         _named(**_HEAD),
-        [
-            Mistake("bias ignores its block", _named(**_NO_BIAS), _DEFAULT),
-            Mistake("body drawn anew", _named(**_HEAD, **_DRAWN), _BODY),
-            Mistake("body drawn anew", _named(**_NO_BIAS, **_DRAWN), f"{_BODY} And {_DEFAULT}"),
-            Mistake(
-                "bias ignores its block", _named(**_BLOCK), f"the weights got −2.2; {_DEFAULT}"
-            ),
-            Mistake("nothing repaired", _named(**_BLOCK, **_DRAWN), "new_head did the same"),
-            Mistake("old weights", _named(**_OLD), _FORCE),
-            Mistake("old weights", _named(**{**_HEAD, "head_weight": constant(0.5)}), _FORCE),
-        ],
+        ("bias ignores its block", _named(**_NO_BIAS), _DEFAULT),
+        ("body drawn anew", _named(**_HEAD, **_DRAWN), _BODY),
+        ("body drawn anew", _named(**_NO_BIAS, **_DRAWN), f"{_BODY} And {_DEFAULT}"),
+        ("bias ignores its block", _named(**_BLOCK), f"the weights got −2.2; {_DEFAULT}"),
+        ("nothing repaired", _named(**_BLOCK, **_DRAWN), "new_head did the same"),
+        ("old weights", _named(**_OLD), _FORCE),
+        ("old weights", _named(**{**_HEAD, "head_weight": constant(0.5)}), _FORCE),
         **_net(body=(64, 64), head=(1, 64)),
     ),
-    Measurement(
+    _measured(
         "03-biases",
         log(10) - _BEST,
-        [
-            Wrong("loss for gain", _BEST, "that is the loss: by how much is it lower?"),
-            Wrong("sign", _BEST - log(10), "which loss is subtracted from which?"),
-            Wrong("sign of the logarithm", -1.729, "should a rare class have a high output?"),
-            Wrong("shares for logarithms", 0.0678, "what does softmax make of the shares?"),
-            Wrong("another logarithm", 0.3188, "this is log10: which one undoes the exponential?"),
-            Wrong("another logarithm", 0.3908, "this is log2: which one undoes the exponential?"),
-        ],
+        ("loss for gain", _BEST, "that is the loss: by how much is it lower?"),
+        ("sign", _BEST - log(10), "which loss is subtracted from which?"),
+        ("sign of the logarithm", -1.729, "should a rare class have a high output?"),
+        ("shares for logarithms", 0.0678, "what does softmax make of the shares?"),
+        ("another logarithm", 0.3188, "this is log10: which one undoes the exponential?"),
+        ("another logarithm", 0.3908, "this is log2: which one undoes the exponential?"),
     ),
     _numbers(
         "04-low",
@@ -273,46 +261,38 @@ TASKS: list[Task] = [
         ("scatter", "of the share", sqrt(0.24 / 90000), "of the count, not of its share"),
         ("scatter", "rare events", sqrt(54000), "a coin has two sides: share · (1 − share)"),
     ),
-    Draws(
+    _draws(
         "04-spike",
         _half_empty(0.3, stats.norm(0, 0.2)),
-        [
-            Mistake("rebound", _always(constant(0)), _REBOUND),
-            Mistake("the others", _half_empty(0.7, stats.norm(0, 0.2)), "share is that of zeros"),
-            Mistake("zeros forgotten", _always(normal(0.2)), "where are the zeros?"),
-            Mistake("variance for std", _half_empty(0.3, stats.norm(0, 0.04)), "was std squared?"),
-            Mistake(
-                "std for variance", _half_empty(0.3, stats.norm(0, sqrt(0.2))), "a root of std?"
-            ),
-            Mistake("std of all", _half_empty(0.3, stats.norm(0, 0.2 / sqrt(0.7))), _OTHERS),
-        ],
+        ("rebound", _always(constant(0)), _REBOUND),
+        ("the others", _half_empty(0.7, stats.norm(0, 0.2)), "share is that of zeros"),
+        ("zeros forgotten", _always(normal(0.2)), "where are the zeros?"),
+        ("variance for std", _half_empty(0.3, stats.norm(0, 0.04)), "was std squared?"),
+        ("std for variance", _half_empty(0.3, stats.norm(0, sqrt(0.2))), "a root of std?"),
+        ("std of all", _half_empty(0.3, stats.norm(0, 0.2 / sqrt(0.7))), _OTHERS),
         arguments=lambda shape: (0.3, 0.2),
     ),
-    Draws(
+    _draws(
         "04-cut",
         _always(cut_normal(0.05)),
-        [
-            Mistake("rebound", _always(constant(0)), _REBOUND),
-            Mistake("clipped instead of drawn again", _always(clipped_normal(0.05)), _PILE),
-            Mistake("zero instead of drawn again", _half_empty(_BEYOND, _CUT), _PILE),
-            Mistake("drawn again once", _always(_ONCE), "may the second draw be beyond again?"),
-            Mistake("not cut", _always(normal(0.05)), "what became of values beyond 2 std?"),
-            Mistake("cut at one", _always(cut_normal(0.05, 1)), "two standard deviations"),
-            Mistake("widened", _always(_tails_cut(0.05)), "std is the one before the cut"),
-        ],
+        ("rebound", _always(constant(0)), _REBOUND),
+        ("clipped instead of drawn again", _always(clipped_normal(0.05)), _PILE),
+        ("zero instead of drawn again", _half_empty(_BEYOND, _CUT), _PILE),
+        ("drawn again once", _always(_ONCE), "may the second draw be beyond again?"),
+        ("not cut", _always(normal(0.05)), "what became of values beyond 2 std?"),
+        ("cut at one", _always(cut_normal(0.05, 1)), "two standard deviations"),
+        ("widened", _always(_tails_cut(0.05)), "std is the one before the cut"),
         arguments=lambda shape: (0.05,),
     ),
-    Measurement(
+    _measured(
         "04-power",
         0.61,  # of 40,000 samples
-        [
-            Wrong("places only", 0.51, _EITHER),
-            Wrong("shares only", 0.2, _EITHER),
-            Wrong("both", 0.11, _EITHER),
-            Wrong("another threshold", 0.95, "is the threshold 0.01, and not 0.05?"),
-            Wrong("another threshold", 0.19, "is the threshold 0.01, and not 0.001?"),
-            Wrong("not rejected", 0.39, "is this the share that was rejected?"),
-        ],
+        ("places only", 0.51, _EITHER),
+        ("shares only", 0.2, _EITHER),
+        ("both", 0.11, _EITHER),
+        ("another threshold", 0.95, "is the threshold 0.01, and not 0.05?"),
+        ("another threshold", 0.19, "is the threshold 0.01, and not 0.001?"),
+        ("not rejected", 0.39, "is this the share that was rejected?"),
         within=0.1,
     ),
 ]
