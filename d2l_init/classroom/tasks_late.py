@@ -8,8 +8,15 @@ from scipy import stats
 
 from ..laws import Law, fans
 from .judges import Draws, Measurement, Mistake, Numbers, Task, Wrong
-from .mistakes import constant, cut_normal, normal, variance_scaling
-from .verdicts import Shape
+from .mistakes import (
+    Rule,
+    constant,
+    cut_normal,
+    normal,
+    truncated_normal,
+    uniform,
+    variance_scaling,
+)
 
 
 def _numbers(id: str, right: Mapping[str, float], *rows: tuple[str, str, float, str]) -> Numbers:
@@ -24,19 +31,24 @@ def _measured(
     return Measurement(id, right, [Wrong(*row) for row in rows], within=within, least=least)
 
 
-def _weights(id: str, scale: float, argument: float, *rows: tuple[str, float, int, str]) -> Draws:
-    """Normal weights of variance ``scale`` over fan-in, by a function of ``argument``.
+def _weights(id: str, scale: float, argument: float | None, *rows: tuple[str, Rule, str]) -> Draws:
+    """Normal weights of variance ``scale`` over fan-in, by a function of ``argument`` if any.
 
-    Rows are a keyword, another scale, the fan below it (0 of inputs, 1 of outputs), and a hint.
+    Rows are mistakes: a keyword, a law and a hint.
     """
     rule = variance_scaling("normal", scale, "in")
-    own = [Mistake(word, _over(scale, fan), hint) for word, scale, fan, hint in rows]
-    usual = rule["mistakes"]
-    return Draws(id, rule["right"], [*own, *usual], arguments=lambda shape: (argument,))
+    mistakes = [*(Mistake(*row) for row in rows), *rule["mistakes"]]
+    return Draws(id, rule["right"], mistakes, arguments=lambda shape: (argument,))
 
 
-def _over(scale: float, fan: int) -> Callable[[Shape], Law]:
-    return lambda shape: normal(sqrt(scale / fans(shape)[fan]))
+def _over(scale: float, fan: int = 0, kind: Callable[[float], Law] = normal) -> Rule:
+    """Laws of variance ``scale`` over the inputs (0) or outputs (1) of a layer."""
+    return lambda shape: kind(sqrt(scale / fans(shape)[fan]))
+
+
+def _by_rows(kind: Callable[[float], Law], scale: float) -> Rule:
+    """The first axis taken for the inputs."""
+    return lambda shape: kind(sqrt(scale / shape[0]))
 
 
 def _trained() -> Any:
@@ -45,25 +57,28 @@ def _trained() -> Any:
     from mxnet.gluon import nn
 
     net = nn.HybridSequential(prefix="")
-    net.add(nn.Dense(100, in_units=100, prefix="body_"), nn.Dense(10, in_units=100, prefix="head_"))
+    for name, units in (("body_", 200), ("head_", 100)):
+        net.add(nn.Dense(units, in_units=200, prefix=name))
     net.initialize(ctx=cpu())
     for one in net.collect_params().values():
         one.set_data(np.ones(one.shape))
     return net
 
 
-def _head(weight: Law, bias: float = 0, body: tuple[Law, Law] | None = None) -> Any:
-    """Laws of ``_trained``: those of the head, and of what changes in the body."""
+def _head(weight: Law, bias: float = 0, body: Law | None = None) -> Any:
+    """Laws of ``_trained``: those of the head, and of what changes in the body if it is drawn."""
     found = {"head_weight": weight, "head_bias": constant(bias)}
-    found |= dict(zip(("body_weight", "body_bias"), body or (), strict=False))
+    if body:
+        found |= {"body_weight": body, "body_bias": constant(-1)}
     return lambda name, shape: found.get(name)
 
 
-_SMALL, _ANEW = cut_normal(0.01), Law([(1.0, stats.truncnorm(-2, 2, loc=-1, scale=0.01))])
+_SMALL, _ANEW = cut_normal(0.01), Law([(1.0, stats.norm(-1, 0.01))])
 _EDGE, _CONV = (
     1.54967,
     0.07 * 12 / sqrt(3),
 )  # σ_w of tanh at σ_b = ½; gain of the default, 16 × 3 × 3
+_DOCSTRING = "which law does the docstring name, and what is its standard deviation?"
 _BY_VARIANCE = "VarianceScaling takes n times the variance: what is that in terms of σ_w?"
 _INPUTS = "over what does a layer sum, its inputs or its outputs?"
 _ONE_AXIS = "this is the share of one axis, or a root: an image has two axes"
@@ -91,10 +106,18 @@ TASKS: list[Task] = [
         "05-leaky",
         1.6,
         0.5,
-        ("slope forgotten", 2, 0, "√2 is ReLU's gain: what comes from the negative side?"),
-        ("slope not squared", 4 / 3, 0, "a slope a multiplies z by a: and z²?"),
+        ("slope forgotten", _over(2), "√2 is ReLU's gain: what comes from the negative side?"),
+        ("slope not squared", _over(4 / 3), "a slope a multiplies z by a: and z²?"),
     ),
-    Draws("05-uniform", **variance_scaling("uniform", 2, "in")),
+    _weights(
+        "05-repair",
+        2,
+        None,
+        ("nothing repaired", _by_rows(uniform, 2 / 3), f"{_DOCSTRING} And {_INPUTS}"),
+        ("first axis", _by_rows(normal, 2), "is the first axis of a weight that of the inputs?"),
+        ("uniform of bound std", _over(2 / 3, 0, uniform), _DOCSTRING),
+        ("uniform, first axis", _by_rows(uniform, 2), f"{_DOCSTRING} And {_INPUTS}"),
+    ),
     _measured(
         "05-growth",
         1.21,
@@ -132,9 +155,9 @@ TASKS: list[Task] = [
         "06-edge",
         _EDGE**2,
         0.5,
-        ("std for variance", _EDGE, 0, _BY_VARIANCE),
-        ("wrong fan", _EDGE**2, 1, _INPUTS),
-        ("std for variance, wrong fan", _EDGE, 1, f"{_BY_VARIANCE} And {_INPUTS}"),
+        ("nothing repaired", _over(_EDGE, 1, truncated_normal), f"{_BY_VARIANCE} And {_INPUTS}"),
+        ("std for variance", _over(_EDGE), _BY_VARIANCE),
+        ("std for variance, wrong fan", _over(_EDGE, 1), f"{_BY_VARIANCE} And {_INPUTS}"),
     ),
     _measured(
         "06-widths",
@@ -203,10 +226,10 @@ TASKS: list[Task] = [
         "08-gpt2",
         1 / 8,
         8,
-        ("branch scale 1/N for 1/√N", 2 / 256, 0, "weights over √N have their variance over N"),
-        ("blocks for branches", 2 / 8, 0, "how many branches does a block have?"),
-        ("factor 2 forgotten", 1 / 16, 0, "what does He's rule ask for behind a ReLU?"),
-        ("branches forgotten", 2, 0, "this is He's rule: and GPT-2's factor?"),
+        ("branch scale 1/N for 1/√N", _over(2 / 256), "weights over √N have their variance over N"),
+        ("blocks for branches", _over(2 / 8), "how many branches does a block have?"),
+        ("factor 2 forgotten", _over(1 / 16), "what does He's rule ask for behind a ReLU?"),
+        ("branches forgotten", _over(2), "this is He's rule: and GPT-2's factor?"),
     ),
     _measured(
         "08-attention",
@@ -249,12 +272,15 @@ TASKS: list[Task] = [
         "09-head",
         _head(_SMALL),
         [
-            Mistake("all drawn anew", _head(_SMALL, 0, (_ANEW, constant(-1))), "what of the body?"),
+            Mistake(
+                "nothing repaired", _head(normal(0.01), 0, _ANEW), "which blocks does it reach?"
+            ),
+            Mistake("normal for truncated", _head(normal(0.01)), "may weights lie beyond 0.02?"),
             Mistake("nothing drawn", _head(constant(1), 1), "values stay: see force_reinit"),
             Mistake("head too large", _head(normal(0.1)), "which law was the head to get?"),
         ],
-        shapes={f"{name}_weight": (n, 100) for name, n in (("body", 100), ("head", 10))}
-        | {"body_bias": (100,), "head_bias": (10,)},
+        shapes={f"{name}_weight": (n, 200) for name, n in (("body", 200), ("head", 100))}
+        | {"body_bias": (200,), "head_bias": (100,)},
         net=_trained,
     ),
     _measured(
