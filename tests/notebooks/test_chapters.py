@@ -30,6 +30,13 @@ def test_a_chapter_leads_to_its_own_exercises(path):
     assert form.exercises(read(path)) == [f"exercises/{path.name}"]
 
 
+@pytest.mark.parametrize("path", CHAPTERS[1:], ids=lambda path: path.stem)
+def test_a_chapter_says_how_long_its_exercises_take(path):
+    exercises = read(path.parent / form.exercises(read(path))[0])
+    (minutes,) = re.findall(r"take about (\d+) minutes", exercises.cells[0].source)
+    assert f"about {minutes} minutes" in form.section(read(path), "Exercises")
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_the_lesson_plan_names_sections_that_are_there(path):
     teaching = (path.parents[1] / "TEACHING.md").read_text(encoding="utf-8")
