@@ -109,10 +109,10 @@ class Case:
         found = found or Counter(one for k in self.layers if (one := self.activation(k)))
         name = found.most_common(1)[0][0] if found else "linear"
         if name in ("relu", "leaky_relu", "relu6"):
-            return "d2l_init.he_normal()"
+            return self.cures["relu rule"]
         if name in ("linear", "tanh", "softsign", "selu", "sigmoid") or name not in ACTIVATIONS:
-            return "d2l_init.lecun_normal()"
-        return f"d2l_init.VarianceScaling(scale={gain(ACTIVATIONS[name]) ** 2:.3g})"
+            return self.cures["linear rule"]
+        return self.cures["other rule"].format(scale=f"{gain(ACTIVATIONS[name]) ** 2:.3g}")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def pattern(names: Sequence[str], every: Sequence[str]) -> str:
     if set(wanted) == set(every):
         return ".*"
     end = commonprefix([name[::-1] for name in wanted])[::-1]  # noqa: RUF071
-    tried = [f".*{escape(end[place:])}$" for place in range(len(end)) if end[place] == "_"]
+    tried = [f".*{escape(end[place:])}$" for place in range(len(end)) if end[place] in "_."]
     if len(wanted) > 1:
         for one in [*tried, ".*weight$"]:
             if {name for name in every if match(one, name)} == set(wanted):

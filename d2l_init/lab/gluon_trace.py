@@ -75,6 +75,10 @@ class Call:
         self.numbers: dict[str, float] = {}
         self.histogram: Histogram | None = None
 
+    @property
+    def has_gradient(self) -> bool:
+        return self.addend is not None
+
     def row(self) -> dict[str, Any]:
         about = {"name": self.block.name, "block": type(self.block).__name__, "shape": self.shape}
         entries = sum(prod(leaf(p).shape) for p in _weights(self.block))

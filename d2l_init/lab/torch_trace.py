@@ -1,6 +1,6 @@
-"""Signals and gradients on their way through the modules of a PyTorch net, measured by hooks.
+"""Signals and gradients on their way through the modules of a PyTorch net, measured.
 
-PyTorch is imported here and in the modules beside this one only, and only for nets of its own.
+PyTorch is imported in the files named ``torch_`` only, and these only for nets of its own.
 """
 
 import sys
@@ -18,53 +18,47 @@ from torch.nn.utils import parametrize
 from ..threads import one_blas_thread
 from . import signals
 from .nested import each_of, first_of
-from .signals import Array, Histogram, Trace, histogram, recognized, usual_axis
+from .signals import Array, Histogram, Trace, histogram
 from .trace import check_loss
 
 # What the figures and the theory call them, where that isn't the class in lower case.
-_NAMES = {
-    "LeakyReLU": "leaky_relu",
-    "SiLU": "swish",
-    "LogSigmoid": "log_sigmoid",
-    "Softplus": "softrelu",
-    "Hardsigmoid": "hard_sigmoid",
-    "Hardswish": "hard_swish",
-}
+_NAMES = {"LeakyReLU": "leaky_relu", "SiLU": "swish", "LogSigmoid": "log_sigmoid",
+          "Softplus": "softrelu", "Hardsigmoid": "hard_sigmoid",
+          "Hardswish": "hard_swish"}  # fmt: skip
 _NOT_ENTRYWISE = ("MultiheadAttention", "Softmax", "Softmax2d", "Softmin", "LogSoftmax", "GLU")
-CHUNK = 2**16  # values that stay in a cache, of which float32 holds the sum
 _HOLDERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+CHUNK = 2**16  # values that stay in a cache, and of which float32 holds the sum
+
+first_tensor, each_tensor = partial(first_of, Tensor), partial(each_of, Tensor)
 
 
 def measured(
     net: Any, X: Any, y: Any, loss: Any, *, training: bool, bins: Any, containers: bool
 ) -> Trace:
     """What :func:`d2l_init.trace` gives for a PyTorch module."""
-    every = checked_modules(net)
-    watched = {
-        module: name for module, name in every.items()
-        if containers or own_parameters(module) or not any(module.children())
-    }  # fmt: skip
+    names = checked_modules(net)
+    watched = {one: name for one, name in names.items()
+               if containers or own_parameters(one) or not any(one.children())}  # fmt: skip
     return traced(net, X, y, loss, Recorder(watched, bins, loss is not None), training=training)
 
 
 def checked_modules(net: Any) -> dict[Any, str]:
-    """The modules that may be called, with their names; ValueError for nets that hooks can't see.
+    """The modules that may be called, with their names; ValueError for a net that hides them.
 
     What a parametrization or an attention consists of belongs to that layer.
     """
     if any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
-        raise ValueError("net must be as written: inside a scripted module no hook is called")
-    if not any(True for _ in net.parameters()):
-        raise ValueError(f"net must have parameters, got none in {type(net).__name__}")
-    if "meta" in {parameter.device.type for parameter in net.parameters()}:
-        raise ValueError("net must have values, got parameters on the device 'meta'")
+        raise ValueError("net must be as written: what a scripted module calls cannot be seen")
+    devices = {parameter.device.type for parameter in net.parameters()}
+    if not devices or "meta" in devices:
+        lack = "values, got parameters on 'meta'" if devices else "parameters, got none"
+        raise ValueError(f"net must have {lack} in {type(net).__name__}")
     inside = {part for module in net.modules() if isinstance(module, nn.MultiheadAttention)
               for part in module.modules() if part is not module}  # fmt: skip
     return {
-        module: name.replace("_orig_mod.", "") or "net"
-        for name, module in net.named_modules()
+        module: name.replace("_orig_mod.", "") or "net" for name, module in net.named_modules()
         if module not in inside and "parametrizations" not in name.split(".")
-        and not isinstance(module, _HOLDERS) and not hasattr(module, "_orig_mod")  # torch.compile's
+        and not isinstance(module, _HOLDERS) and not hasattr(module, "_orig_mod")  # compiled
     }  # fmt: skip
 
 
@@ -78,28 +72,24 @@ def own_parameters(module: Any) -> dict[str, Any]:
 
 def traced(net: Any, X: Any, y: Any, loss: Any, recorder: "Recorder", *, training: bool) -> Trace:
     """The record of one pass in which ``recorder`` takes part in each call of its modules."""
-    if first_of(Tensor, X) is None:
+    if first_tensor(X) is None:
         raise ValueError(f"X must be a tensor or a tuple of them, got {type(X).__name__}")
-    inputs = each_of(Tensor, torch.detach, X if isinstance(X, (tuple, list)) else (X,))
+    inputs = each_tensor(torch.detach, X if isinstance(X, (tuple, list)) else (X,))
     _settle(net, inputs)
-    with ExitStack() as stack:
-        for context in _around(net):
-            stack.enter_context(context)
-        stack.enter_context(as_before(net, training))
-        stack.enter_context(torch.set_grad_enabled(loss is not None))
+    value = None
+    with _one_by_one(net), as_before(net, training), torch.set_grad_enabled(loss is not None):
         for module in recorder.names:
-            stack.callback(module.register_forward_hook(recorder.forward).remove)
+            vars(module)["forward"] = partial(recorder.forward, module, module.forward)
         out = net(*inputs)
-        value = None
         if loss is not None:
-            value = _mean_loss(loss(out, each_of(Tensor, torch.detach, y)), inputs, y)
+            value = _mean_loss(loss(out, each_tensor(torch.detach, y)), inputs, y)
             recorder.back(value, [p for p in net.parameters() if p.requires_grad])
         recorder.finish(inputs, out)
-    never = [name for module, name in recorder.names.items() if module not in recorder.called]
-    if not recorder.calls:
-        raise ValueError(f"net must call one of its modules at least, got no call of {never}")
+        never = [name for one, name in recorder.names.items() if one not in recorder.called]
+        if not recorder.calls:
+            raise ValueError(f"net must call one of its modules, got no call of {never}")
+        rows = [call.row() for call in recorder.calls]
     histograms = [call.histogram for call in recorder.calls if call.histogram is not None]
-    rows = [call.row() for call in recorder.calls]
     return Trace(rows, histograms, never, None if value is None else value.item())
 
 
@@ -113,26 +103,21 @@ def _settle(net: Any, inputs: Any) -> None:
             module.training = mode
 
 
-def _around(net: Any) -> Iterator[Any]:
-    """What holds during the pass: one random stream, kept, and modules called one by one."""
-    device = next(net.parameters()).device
-    cpu = device.type == "cpu"
-    yield torch.random.fork_rng([] if cpu else [device], device_type="cuda" if cpu else device.type)
-    yield parametrize.cached()
-    yield one_blas_thread()
-    fused = torch.backends.mha.get_fastpath_enabled()
-    yield _calling(torch.backends.mha.set_fastpath_enabled, False, fused)
-    if "torch._dynamo" in sys.modules:  # something may be compiled
-        yield torch.compiler.set_stance("force_eager")
-
-
 @contextmanager
-def _calling(setter: Callable[[Any], None], value: Any, before: Any) -> Iterator[None]:
-    setter(value)
-    try:
+def _one_by_one(net: Any) -> Iterator[None]:
+    """No kernel stands for several modules, and the random stream stays where it was."""
+    device, fused = next(net.parameters()).device, torch.backends.mha.get_fastpath_enabled()
+    cpu = device.type == "cpu"
+    kind = "cuda" if cpu else device.type
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng([] if cpu else [device], device_type=kind))
+        stack.enter_context(parametrize.cached())
+        stack.enter_context(one_blas_thread())
+        if "torch._dynamo" in sys.modules:  # something may be compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
+        torch.backends.mha.set_fastpath_enabled(False)
         yield
-    finally:
-        setter(before)
 
 
 @contextmanager
@@ -145,8 +130,10 @@ def as_before(net: Any, training: bool) -> Iterator[None]:
     shared: dict[int, Any] = {}
 
     def stand_ins(known: Mapping[str, Any], made: Callable[[Any], Any]) -> dict[str, Any]:
-        return {name: one if one is None else shared.setdefault(id(one), made(one))
-                for name, one in known.items()}  # fmt: skip
+        new = {id(one): made(one) for one in known.values()
+               if one is not None and id(one) not in shared}  # fmt: skip
+        shared.update(new)
+        return {name: one if one is None else shared[id(one)] for name, one in known.items()}
 
     try:
         for module, own in before.items():
@@ -154,10 +141,12 @@ def as_before(net: Any, training: bool) -> Iterator[None]:
             now["_parameters"] = stand_ins(own["_parameters"], _twin)
             now["_buffers"] = stand_ins(own["_buffers"], torch.clone)
             now["training"] = training
+        for module in before:
             if isinstance(module, nn.RNNBase):
-                now["_flat_weights"] = [getattr(module, one) for one in module._flat_weights_names]
+                flat = [getattr(module, name) for name in module._flat_weights_names]
+                vars(module)["_flat_weights"] = flat
                 if not training:  # cuDNN goes back in training mode only
-                    now.update(training=True, dropout=0.0)
+                    vars(module).update(training=True, dropout=0.0)
         yield
     finally:
         for module, own in before.items():
@@ -172,15 +161,18 @@ def _twin(parameter: Any) -> Any:
 class Call:
     """One call of a module: its numbers."""
 
-    def __init__(self, module: Any, name: str, output: Any, kind: str, before: Any) -> None:
-        self.module, self.name, self.activation = module, name, kind
-        self.shape, self.axis = tuple(output.shape), _unit_axis(module, tuple(output.shape), before)
+    has_gradient = False
+
+    def __init__(self, block: Any, name: str, output: Any, kind: str, before: Any) -> None:
+        self.block, self.name, self.activation = block, name, kind
+        self.shape, self.axis = tuple(output.shape), _unit_axis(block, tuple(output.shape), before)
         self.numbers = statistics(output, self.axis, kind)
+        self.output: Any = None  # for those who ask what came from where
         self.histogram: Histogram | None = None
 
     def row(self) -> dict[str, Any]:
-        kind = parametrize.type_before_parametrizations(self.module).__name__
-        entries = sum(prod(p.shape) for p in weights_of(self.module))
+        kind = parametrize.type_before_parametrizations(self.block).__name__
+        entries = sum(prod(p.shape) for p in weights_of(self.block))
         return {"name": self.name, "block": kind, "shape": self.shape, "weights": entries,
                 "activation": self.activation, **self.numbers}  # fmt: skip
 
@@ -202,57 +194,58 @@ class Recorder:
         self.calls: list[Call] = []
         self.called: set[Any] = set()
         self.leaves: list[Any] = []
-        self.without_graph: set[Any] = set()
+        self.hidden: set[Any] = set()  # called where autograd didn't look
         self.is_over = False
 
-    def forward(self, module: Any, args: Any, out: Any) -> Any:
-        """A forward hook: sees the output before the next module can write into it."""
-        tensor = first_of(Tensor, out)
-        if self.is_over and module in self.without_graph:
-            raise ValueError("net must checkpoint with use_reentrant=False: its gradients are "
-                             "nowhere to be seen otherwise")  # fmt: skip
-        if tensor is None or self.is_over:  # a checkpoint's second pass
-            return None
-        self.called.add(module)
+    def forward(self, block: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """In place of the module's own; looks before the next can write into the output."""
+        if self.is_over and block in self.hidden:
+            raise ValueError("net must checkpoint with use_reentrant=False, or its gradients hide")
+        out = forward(*args, **kwargs)
+        tensor = first_tensor(out)
+        if self.is_over:  # a checkpoint's second pass
+            return out
+        self.called.add(block)
+        if tensor is None:
+            return out
         before = self.calls[-1] if self.calls else None
-        call = Call(module, self.names[module], tensor, _activation(module, args, out), before)
+        call = Call(block, self.names[block], tensor, _activation(block, args, out), before)
         self.calls.append(call)
         if self.bins is not None:
             call.histogram = Histogram(histogram(array_of(tensor), self.bins))
-        return self.probed(call, tensor, out) if self.backward else None
+        return self.probed(call, tensor, out) if self.backward else out
 
     def probed(self, call: Call, tensor: Any, out: Any) -> Any:
         """Asks autograd for the output's gradient, also where nothing in front is trained."""
-        known = torch.is_grad_enabled() and tensor.is_floating_point()
-        call.numbers.update(dict.fromkeys(["grad_std", "grad_mean_square"], 0.0 if known else nan))
-        if not known:
-            self.without_graph.add(call.module)
-            return None
-        frozen = not tensor.requires_grad
-        if frozen:
+        call.has_gradient = torch.is_grad_enabled() and tensor.is_floating_point()
+        size = 0.0 if call.has_gradient else nan
+        call.numbers.update(grad_std=size, grad_mean_square=size)
+        if not call.has_gradient:
+            self.hidden.add(call.block)
+            return out
+        if not tensor.requires_grad:
             self.leaves.append(tensor.detach().requires_grad_())
             new = self.leaves[-1].clone()  # what comes next may write into it
-            out, tensor = each_of(Tensor, lambda one: new if one is tensor else one, out), new
+            out, tensor = each_tensor(lambda one: new if one is tensor else one, out), new
         tensor.register_hook(partial(call.take_gradient, self.bins))
-        return out if frozen else None
+        return out
 
     def back(self, value: Any, trained: list[Any]) -> None:
         """Fills the gradients of outputs, of the weights' stand-ins and of nothing else."""
         if not value.requires_grad:
-            raise ValueError("loss must be made of the net's outputs, got one without a gradient")
-        for module in self.called:
-            for p in weights_of(module):
-                if p.requires_grad and not p.is_leaf:
-                    p.retain_grad()
+            raise ValueError("loss must come from net(X) through autograd, got one that doesn't")
+        for p in (p for block in self.called for p in weights_of(block)):
+            if p.requires_grad and not p.is_leaf:
+                p.retain_grad()
         self.is_over = True
         value.backward(inputs=[*trained, *self.leaves])
 
     def finish(self, inputs: Any, out: Any) -> None:
         """Adds the numbers of the weights."""
         if self.backward:
-            spreads = {module: weight_spreads(module) for module in self.called}
+            spreads = {block: _weight_spreads(block) for block in self.called}
             for call in self.calls:
-                call.numbers.update(spreads[call.module])
+                call.numbers.update(spreads[call.block])
 
 
 def weights_of(module: Any) -> list[Any]:
@@ -264,17 +257,16 @@ def gradient_of(p: Any) -> Any:
     return torch.zeros_like(p) if p.grad is None else p.grad.to_dense()
 
 
-def weight_spreads(module: Any) -> dict[str, float]:
+def _weight_spreads(module: Any) -> dict[str, float]:
     own = weights_of(module)
-    _, std, _ = spread(*own)
-    trained = all(p.requires_grad for p in own)
+    std, trained = spread(*own)[1], all(p.requires_grad for p in own)
     grad_std = spread(*map(gradient_of, own))[1] if trained else nan
     ratio = grad_std / std if std else nan if grad_std == 0 else grad_std * inf
     return {"weight_std": std, "weight_grad_std": grad_std, "update_ratio": ratio}
 
 
 def array_of(tensor: Any) -> Array:
-    """Its values as NumPy knows them, in the same memory where that can be."""
+    """Its values as NumPy knows them, on the CPU in the same memory."""
     values = tensor.detach().cpu()
     known: Array = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     return known
@@ -312,7 +304,7 @@ def _summed(tensors: Any, shift: float, kind: Any) -> tuple[float, float]:
 
 def _mean_loss(value: Any, inputs: Any, y: Any) -> Any:
     """The mean over the batch of a loss that is one number or one for each example."""
-    tensors = [first_of(Tensor, inputs), first_of(Tensor, y)]
+    tensors = [first_tensor(inputs), first_tensor(y)]
     examples = sorted({len(one) for one in tensors if one is not None and one.ndim})
     check_loss(tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__, examples)
     return value.mean()
@@ -324,14 +316,12 @@ def _activation(module: Any, args: Any, out: Any) -> str:
     if known:
         return "" if known in _NOT_ENTRYWISE else _NAMES.get(known, known.lower())
     given = args[0] if len(args) == 1 else None
-    if not (isinstance(out, Tensor) and isinstance(given, Tensor)) or given is out:
+    if not (isinstance(out, Tensor) and isinstance(given, Tensor)) or given.shape != out.shape:
         return ""
-    if any(module.children()) or own_parameters(module) or given.shape != out.shape:
+    if any(module.children()) or own_parameters(module) or given.data_ptr() == out.data_ptr():
         return ""
-    if not out.is_floating_point() or given.data_ptr() == out.data_ptr():
-        return ""
-    x, y = (array_of(one.detach().ravel()[: 2**14]) for one in (given, out))
-    return recognized(x, y, [type(module).__name__.lower()])
+    x, y = (array_of(one.detach().reshape(-1)[: 2**14]) for one in (given, out))
+    return signals.recognized(x, y, [type(module).__name__.lower()]) if y.dtype.kind == "f" else ""
 
 
 def _unit_axis(module: Any, shape: tuple[int, ...], before: Any) -> int | None:
@@ -341,4 +331,4 @@ def _unit_axis(module: Any, shape: tuple[int, ...], before: Any) -> int | None:
         return 1
     if isinstance(module, nn.Linear | nn.LayerNorm | nn.RMSNorm | nn.Embedding):
         return len(shape) - 1
-    return usual_axis(shape, before)
+    return signals.usual_axis(shape, before)
