@@ -28,6 +28,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     grade.add_argument("folder", type=Path, help="as a learning platform exports it; never changed")
     grade.add_argument("--to", type=Path, required=True, metavar="GRADES.csv")
     grade.add_argument("--workers", type=int, default=os.cpu_count(), help="default: all cores")
+    grade.add_argument("--seconds", type=float, default=120, help="for one notebook (default: 120)")
     grade.set_defaults(run=_with("grading", _grade))
 
     table = commands.add_parser("table", help="the grades, after a teacher has read, too")
@@ -58,4 +59,4 @@ def _list(paths: list[Path]) -> None:
 
 
 def _grade(module: Any, given: argparse.Namespace) -> None:
-    print(module.grade(given.folder, given.to, given.workers))
+    print(module.grade(given.folder, given.to, given.workers, given.seconds))

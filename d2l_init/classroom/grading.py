@@ -38,7 +38,7 @@ Row = dict[str, str]
 
 
 def grade(
-    folder: Path, to: Path, workers: int | None = None, limits: box.Limits = box.LIMITS
+    folder: Path, to: Path, workers: int | None = None, seconds: float = 120
 ) -> str:
     """Grades every notebook of a folder into the table ``to``; the table as text.
 
@@ -53,6 +53,7 @@ def grade(
     if folder.resolve() in to.resolve().parents:
         raise ValueError(f"the table must lie outside what was handed in, got {str(to)!r}")
     box.require()
+    limits = box.Limits(seconds=seconds)
     files = handed_in(folder, list(solutions()))
     with _opened(to) as book:
         for name in sorted({one.assignment for one in files if not one.why}):
@@ -196,10 +197,11 @@ class Book(SaveAutoGrades):
         if cell.cell_type != "code":
             return
         task = cell.metadata["nbgrader"]["grade_id"]
+        judge = TASKS[task]
         answer = self.ran.answers.get(task, "nothing came out of this cell")
         points, said = 0.0, answer
         if not isinstance(answer, str):
-            verdict = TASKS[task].judge(answer)
+            verdict = judge.judge(answer)
             points, said = verdict.points, repr(verdict)
             cell.outputs = []  # the student's process said the same, or should have
         cell.outputs.append(v4.new_output("stream", text=f"{said}\n"))  # type: ignore[no-untyped-call]

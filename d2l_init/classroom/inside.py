@@ -85,7 +85,8 @@ def main() -> None:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as parcel:
         parcel.writestr("ran.json", json.dumps({"why": why, "outputs": outputs}))
         for path in sorted(ANSWERS.glob("*.npz")):
-            parcel.write(path, path.name)
+            if path.is_file() and not path.is_symlink():  # a pipe would be waited for
+                parcel.write(path, path.name)
 
 
 if __name__ == "__main__":
