@@ -30,7 +30,7 @@ def course(folder: Path) -> Any:
     os.environ["PATH"] = f"{sys.prefix}/bin:{os.environ['PATH']}"  # it calls alembic by its name
     config = Config()
     config.CourseDirectory.root = str(folder)
-    config.ClearSolutions.code_stub = {"python": "...  # your code"}
+    config.ClearSolutions.code_stub = {"python": "pass  # your code"}
     config.ClearSolutions.text_stub = "*Your answer*"
     return NbGraderAPI(CourseDirectory(config=config), config=config)
 
