@@ -157,7 +157,8 @@ def moments(*arrays: Any, sums: Any = None) -> tuple[float, float, float]:
     mean, square = total / size, squares / size
     variance = square - mean * mean  # of a huge mean inf, where ** would raise
     if variance < 1e-3 * square:  # too little of it is left: subtract before squaring
-        variance = sums(arrays, mean)[1] / size
+        total, squares_about = sums(arrays, mean)
+        variance = squares_about / size - (total / size) ** 2
     return mean, sqrt(variance), square
 
 

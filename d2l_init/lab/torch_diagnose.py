@@ -19,6 +19,7 @@ from .torch_trace import (
     first_tensor,
     gradient_of,
     own_parameters,
+    shown,
     traced,
 )
 from .watch import Own, Watch, with_inputs
@@ -92,7 +93,7 @@ class _Watch(Watch, Recorder):
         Watch.__init__(self, list(names), X, y)
 
     def name(self, block: Any) -> str:
-        return self.known[block] or "net"
+        return shown(self.known[block])
 
     def children(self, block: Any) -> dict[str, Any]:
         apart = isinstance(block, nn.MultiheadAttention)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import inf, nan, prod
+from re import sub
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ def measured(
     """What :func:`d2l_init.trace` gives for a PyTorch module."""
     names = checked_modules(net)
     watched = {one: name for one, name in names.items()
-               if containers or own_parameters(one) or not any(one.children())}  # fmt: skip
+               if containers or own_parameters(one) or not list(one.children())}  # fmt: skip
     return traced(net, X, y, loss, Recorder(watched, bins, loss is not None), training=training)
 
 
@@ -56,10 +57,15 @@ def checked_modules(net: Any) -> dict[Any, str]:
     inside = {part for module in net.modules() if isinstance(module, nn.MultiheadAttention)
               for part in module.modules() if part is not module}  # fmt: skip
     return {
-        module: name.replace("_orig_mod.", "") or "net" for name, module in net.named_modules()
+        module: shown(name) for name, module in net.named_modules()
         if module not in inside and "parametrizations" not in name.split(".")
         and not isinstance(module, _HOLDERS) and not hasattr(module, "_orig_mod")  # compiled
     }  # fmt: skip
+
+
+def shown(name: str) -> str:
+    """Without the wrapper of torch.compile; the net itself has no name."""
+    return sub(r"\.?_orig_mod", "", name).lstrip(".") or "net"
 
 
 def own_parameters(module: Any) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def traced(net: Any, X: Any, y: Any, loss: Any, recorder: "Recorder", *, trainin
     """The record of one pass in which ``recorder`` takes part in each call of its modules."""
     if first_tensor(X) is None:
         raise ValueError(f"X must be a tensor or a tuple of them, got {type(X).__name__}")
-    inputs = each_tensor(torch.detach, X if isinstance(X, (tuple, list)) else (X,))
+    inputs = each_tensor(_twin, X if isinstance(X, (tuple, list)) else (X,))
     _settle(net, inputs)
     value = None
     with _one_by_one(net), as_before(net, training), torch.set_grad_enabled(loss is not None):
@@ -154,8 +160,8 @@ def as_before(net: Any, training: bool) -> Iterator[None]:
             vars(module).update(own)
 
 
-def _twin(parameter: Any) -> Any:
-    return parameter.detach().requires_grad_(parameter.requires_grad)
+def _twin(tensor: Any) -> Any:
+    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 class Call:
@@ -194,13 +200,11 @@ class Recorder:
         self.calls: list[Call] = []
         self.called: set[Any] = set()
         self.leaves: list[Any] = []
-        self.hidden: set[Any] = set()  # called where autograd didn't look
+        self.is_hidden = False  # was one called where autograd didn't look?
         self.is_over = False
 
     def forward(self, block: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """In place of the module's own; looks before the next can write into the output."""
-        if self.is_over and block in self.hidden:
-            raise ValueError("net must checkpoint with use_reentrant=False, or its gradients hide")
         out = forward(*args, **kwargs)
         tensor = first_tensor(out)
         if self.is_over:  # a checkpoint's second pass
@@ -221,7 +225,7 @@ class Recorder:
         size = 0.0 if call.has_gradient else nan
         call.numbers.update(grad_std=size, grad_mean_square=size)
         if not call.has_gradient:
-            self.hidden.add(call.block)
+            self.is_hidden |= tensor.is_floating_point()
             return out
         if not tensor.requires_grad:
             self.leaves.append(tensor.detach().requires_grad_())
@@ -234,6 +238,8 @@ class Recorder:
         """Fills the gradients of outputs, of the weights' stand-ins and of nothing else."""
         if not value.requires_grad:
             raise ValueError("loss must come from net(X) through autograd, got one that doesn't")
+        if self.is_hidden and _has_reentrant_checkpoint(value.grad_fn):
+            raise ValueError("net must checkpoint with use_reentrant=False, or its gradients hide")
         for p in (p for block in self.called for p in weights_of(block)):
             if p.requires_grad and not p.is_leaf:
                 p.retain_grad()
@@ -246,6 +252,15 @@ class Recorder:
             spreads = {block: _weight_spreads(block) for block in self.called}
             for call in self.calls:
                 call.numbers.update(spreads[call.block])
+
+
+def _has_reentrant_checkpoint(node: Any) -> bool:
+    nodes, seen = [node], set()
+    while nodes:
+        if (node := nodes.pop()) is not None and node not in seen:
+            seen.add(node)
+            nodes += [one for one, _ in node.next_functions]
+    return any("CheckpointFunction" in one.name() for one in seen)
 
 
 def weights_of(module: Any) -> list[Any]:
@@ -318,7 +333,7 @@ def _activation(module: Any, args: Any, out: Any) -> str:
     given = args[0] if len(args) == 1 else None
     if not (isinstance(out, Tensor) and isinstance(given, Tensor)) or given.shape != out.shape:
         return ""
-    if any(module.children()) or own_parameters(module) or given.data_ptr() == out.data_ptr():
+    if list(module.children()) or own_parameters(module) or given.data_ptr() == out.data_ptr():
         return ""
     x, y = (array_of(one.detach().reshape(-1)[: 2**14]) for one in (given, out))
     return signals.recognized(x, y, [type(module).__name__.lower()]) if y.dtype.kind == "f" else ""
