@@ -3,7 +3,6 @@
 PICTURES=1 in the environment keeps what was seen, tile by tile, in tests/artefacts.
 """
 
-import re
 import time
 from itertools import compress
 from types import SimpleNamespace
@@ -19,10 +18,6 @@ lab, browser = seeing.lab, seeing.browser  # fixtures, one of each a module
 CHAPTERS = form.chapters()
 MEMORY_MB, SECONDS = 1024, 180  # machines differ sevenfold
 WIDGET = "application/vnd.jupyter.widget-view+json"
-# What JupyterLab 4.6 itself says on the console, whatever is open.
-LABS_OWN = re.compile(
-    r"favicon|api/workspaces|api/kernels.*50\d|ResizeObserver|mathjax.*deprecat", re.I
-)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +85,7 @@ def test_the_table_of_contents_has_the_headings(seen):
 
 
 def test_the_console_has_no_error_of_ours(seen):
-    assert [text for text in seen.console if not LABS_OWN.search(text)] == []
+    assert [text for text in seen.console if not seeing.LABS_OWN.search(text)] == []
 
 
 @pytest.mark.parametrize("width", [1280, 800])
@@ -115,10 +110,4 @@ def test_axe_finds_no_serious_fault_in_our_content(seen, axe, theme):
     found = seen.page.evaluate(seeing.AUDIT)
     assert "color-contrast" in found["checked"]
     serious = [f for f in found["violations"] if f["impact"] in ("serious", "critical")]
-    assert [fault for fault in serious if not is_labs(fault)] == []
-
-
-def is_labs(fault):
-    """Alt texts, which JupyterLab drops, and the colour in which its themes show links."""
-    link = fault["rule"] in ("color-contrast", "link-in-text-block") and fault["html"][:3] == "<a "
-    return link or fault["rule"] == "image-alt"
+    assert [fault for fault in serious if not seeing.is_labs(fault)] == []
