@@ -51,6 +51,13 @@ def test_the_contents_name_the_page_of_each_chapter(pages):
     assert [title for title, page in contents if title not in pages[int(page) - 1]] == []
 
 
+def test_its_links_lead_to_places_on_paper(pdf):
+    page = (pdf.parent / "paper" / "index.html").read_text()
+    linked = set(re.findall(r'href="#([^"]+)"', page))
+    assert linked - set(re.findall(r'\sid="([^"]+)"', page)) == set()
+    assert not re.search(r'<a [^>]*href="[\w./-]+\.(ipynb|md|html)', page)
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_its_longest_lines_of_code_are_whole(path, pages):
     cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
