@@ -30,6 +30,7 @@ def course(folder: Path) -> Any:
     os.environ["PATH"] = f"{sys.prefix}/bin:{os.environ['PATH']}"  # it calls alembic by its name
     config = Config()
     config.CourseDirectory.root = str(folder)
+    config.LockCells.lock_all_cells = True  # all but the answers
     config.ClearSolutions.code_stub = {"python": "pass  # your code"}
     config.ClearSolutions.text_stub = "*Your answer*"
     return NbGraderAPI(CourseDirectory(config=config), config=config)
