@@ -73,11 +73,11 @@ def _head(weight: Law, bias: float = 0, body: Law | None = None) -> Any:
     return lambda name, shape: found.get(name)
 
 
-_SMALL, _ANEW = cut_normal(0.01), Law([(1.0, stats.norm(-1, 0.01))])
-_EDGE, _CONV = (
-    1.54967,
-    0.07 * 12 / sqrt(3),
-)  # σ_w of tanh at σ_b = ½; gain of the default, 16 × 3 × 3
+_SMALL, _HE = cut_normal(0.01), sqrt(2 / 200)
+_ANEW = Law([(1.0, stats.uniform(-1 - sqrt(3) * _HE, 2 * sqrt(3) * _HE))])
+_ALL = Law([(1.0, stats.truncnorm(-2, 2, loc=-1, scale=0.01))])
+_EDGE = 1.54967  # σ_w of tanh at σ_b = ½
+_CONV = 0.07 * 12 / sqrt(3)  # gain of the default at 16 channels, 3 × 3
 _DOCSTRING = "which law does the docstring name, and what is its standard deviation?"
 _BY_VARIANCE = "VarianceScaling takes n times the variance: what is that in terms of σ_w?"
 _INPUTS = "over what does a layer sum, its inputs or its outputs?"
@@ -93,7 +93,7 @@ TASKS: list[Task] = [
     _numbers(
         "05-sizes",
         {"linear": 3.0**-10, "relu": 2.0**-10, "rms": 2.0**-5, "gradient": 0.25},
-        ("linear", "variance for std", 1, "which variance has U(−a, a)? It is not a²"),
+        ("linear", "variance for std", 1, "what is the variance of U(−a, a)? It is not a²"),
         ("linear", "rms for square", 3.0**-5, _SQUARE),
         ("relu", "layer without activation", 1, "what does each ReLU leave of a second moment?"),
         ("relu", "one layer missing", 2.0**-9, "is the tenth ReLU counted, too?"),
@@ -107,7 +107,7 @@ TASKS: list[Task] = [
         1.6,
         0.5,
         ("slope forgotten", _over(2), "√2 is ReLU's gain: what comes from the negative side?"),
-        ("slope not squared", _over(4 / 3), "a slope a multiplies z by a: and z²?"),
+        ("slope not squared", _over(4 / 3), "a slope a multiplies z by a, and z² by what?"),
     ),
     _weights(
         "05-repair",
@@ -177,8 +177,13 @@ TASKS: list[Task] = [
             "stream": prod(1 + 1 / (20 * k) for k in range(1, 21)),
         },
         ("scale", "variance for std", 0.16, _PROPORTIONAL),
-        ("first loss", "log₁₀ for log", 2, "which base has the logarithm of the cross-entropy?"),
-        ("s_min", "layer without activation", sqrt(1e-5 / 128), "what does ReLU leave of r?"),
+        ("first loss", "log₁₀ for log", 2, "what is the base of the loss's logarithm?"),
+        (
+            "s_min",
+            "layer without activation",
+            sqrt(1e-5 / 128),
+            "what does ReLU leave of a second moment r?",
+        ),
         ("s_min", "rms for std", sqrt(2e-5 / 128), "the norm takes out the mean behind a ReLU"),
         ("stream", "branch stays as it was", 2, "a smaller stream makes its branches smaller, too"),
         ("stream", "branch like its stream", 1.05**20, "the branch had variance 1, its stream k"),
@@ -192,7 +197,8 @@ TASKS: list[Task] = [
         ("4", "factor 2 forgotten", 1.06771, _DIFFERENCE),
         ("doubled", "factor 2 forgotten", 8.86483, _DIFFERENCE),
         ("1", "variance for std", 1.06771, _STD),
-        ("2", "variance for std", 1.77, _STD),
+        ("2", "variance for std", 1.75001, _STD),
+        ("doubled", "variance for std", 1.48870, _STD),
     ),
     _measured(
         "07-lsuv",
@@ -219,14 +225,18 @@ TASKS: list[Task] = [
         ("logits", "variance for std", 1 / 64, "is this the variance? Its root is asked for"),
         ("logits", "1/√d for 1/d", 1, "this is what √d gives: and d?"),
         ("logits", "1/√d forgotten", 8, "this is without a division"),
-        ("power", "random signs", 1, "have the n terms of the sum random signs, or one?"),
+        ("power", "random signs", 1, "do the n terms have random signs, or one sign?"),
         ("power", "sum forgotten", 0.5, "how many terms does the sum have?"),
     ),
     _weights(
         "08-gpt2",
         1 / 8,
         8,
-        ("branch scale 1/N for 1/√N", _over(2 / 256), "weights over √N have their variance over N"),
+        (
+            "branch scale 1/N for 1/√N",
+            _over(2 / 256),
+            "if √N divides weights, what divides variance?",
+        ),
         ("blocks for branches", _over(2 / 8), "how many branches does a block have?"),
         ("factor 2 forgotten", _over(1 / 16), "what does He's rule ask for behind a ReLU?"),
         ("branches forgotten", _over(2), "this is He's rule: and GPT-2's factor?"),
@@ -235,7 +245,7 @@ TASKS: list[Task] = [
         "08-attention",
         3.68,
         ("1/√d forgotten", 0.25, "the logits have variance d: what brings it to 1?"),
-        ("1/d for 1/√d", 4.157, "divided by d, which size have the logits?"),
+        ("1/d for 1/√d", 4.157, "once divided by d, how large are the logits?"),
         ("wrong axis", 3.22, "along which axis should the weights of one query sum to 1?"),
         within=0.03,
     ),
@@ -245,7 +255,7 @@ TASKS: list[Task] = [
         ("pre-norm", 0.447, "does the norm stand behind the sum, or before the branch?"),
         ("square for cosine", 0.0625, "is this the square, or behind eight branches?"),
         ("nothing added", 0, "is the branch added to the stream?"),
-        ("factor 2 forgotten", 4 / 9, "has W₂ the variance 2/n?"),
+        ("factor 2 forgotten", 4 / 9, "is the variance of W₂ equal to 2/n?"),
         within=0.12,
         least=8,
     ),
@@ -256,8 +266,13 @@ TASKS: list[Task] = [
         ("gain", "kernel forgotten", _CONV / 3, "how many numbers does one output sum?"),
         ("rms", "square for rms", (_CONV / sqrt(2)) ** 6, _ROOT),
         ("rms", "layer without activation", _CONV**3, "what does each ReLU leave of an rms?"),
-        ("rms", "one layer too many", (_CONV / sqrt(2)) ** 4, "from first to fourth is how far?"),
-        ("first loss", "log₁₀ for log", log(5, 10), "which base has the logarithm?"),
+        (
+            "rms",
+            "one layer too many",
+            (_CONV / sqrt(2)) ** 4,
+            "how far is the fourth from the first?",
+        ),
+        ("first loss", "log₁₀ for log", log(5, 10), "what is the base of the logarithm?"),
     ),
     _measured(
         "09-cured",
@@ -273,11 +288,13 @@ TASKS: list[Task] = [
         _head(_SMALL),
         [
             Mistake(
-                "nothing repaired", _head(normal(0.01), 0, _ANEW), "which blocks does it reach?"
+                "nothing repaired", _head(uniform(_HE), 0, _ANEW), "which blocks does it reach?"
             ),
+            Mistake("all drawn anew", _head(_SMALL, 0, _ALL), "which blocks does it reach?"),
+            Mistake("nothing drawn", _head(constant(1), 1), "values stay without force_reinit"),
             Mistake("normal for truncated", _head(normal(0.01)), "may weights lie beyond 0.02?"),
-            Mistake("nothing drawn", _head(constant(1), 1), "values stay: see force_reinit"),
-            Mistake("head too large", _head(normal(0.1)), "which law was the head to get?"),
+            Mistake("He's rule", _head(uniform(_HE)), "which law was the head to get?"),
+            Mistake("He's rule", _head(truncated_normal(_HE)), "which law was the head to get?"),
         ],
         shapes={f"{name}_weight": (n, 200) for name, n in (("body", 200), ("head", 100))}
         | {"body_bias": (200,), "head_bias": (100,)},

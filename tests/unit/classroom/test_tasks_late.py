@@ -145,7 +145,12 @@ MISTAKES = [
     ("08-gpt2", lambda n: d2l_init.VarianceScaling(1 / (2 * n), "fan_in", "normal"), "factor 2"),
     ("09-head", lambda net: net.initialize(d2l_init.TruncatedNormal(0.01)), "nothing drawn"),
     ("09-head", lambda net: net[-1].initialize(init.Normal(0.01), force_reinit=True), "truncated"),
-    ("09-head", lambda net: net[-1].initialize(init.Normal(0.1), force_reinit=True), "too large"),
+    (
+        "09-head",
+        lambda net: net.initialize(d2l_init.TruncatedNormal(0.01), force_reinit=True),
+        "all",
+    ),
+    ("09-head", lambda net: net[-1].initialize(d2l_init.he_normal(), force_reinit=True), "He"),
 ]
 
 
