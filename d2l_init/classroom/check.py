@@ -12,7 +12,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 
 from ..arguments import one_of
-from .judges import DRAWS, Draws, Measurement, Numbers, Task
+from .judges import AGAIN, DRAWS, Draws, Numbers, Task
 from .tasks import TASKS
 from .verdicts import SAID, Refused, Verdict
 
@@ -65,10 +65,10 @@ def _arrays(task: Task, answer: Any, seeds: Sequence[int]) -> dict[str, Any]:
         return {}
     if isinstance(task, Numbers):
         return _numbers(task, answer)
-    if isinstance(task, Measurement):
-        return _measured(answer)
-    with _streams_kept():
-        return _draws(task, answer, seeds)
+    if isinstance(task, Draws):
+        with _streams_kept():
+            return _draws(task, answer, seeds)
+    return _measured(answer)
 
 
 def _empty(answer: Any) -> bool:
@@ -131,7 +131,7 @@ def _draws(task: Draws, answer: Any, seeds: Sequence[int]) -> dict[str, Any]:
     """Three draws with a seed each, and one more with the first seed."""
     draw = _net if task.net else _layers
     found: dict[str, Any] = {}
-    for name, seed in zip([*DRAWS, "again"], [*seeds, seeds[0]], strict=True):
+    for name, seed in zip([*DRAWS, AGAIN], [*seeds, seeds[0]], strict=True):
         values = draw(task, answer, seed)
         if values is None:
             return {}

@@ -9,21 +9,21 @@ shared out evenly among all its tests (Bonferroni), the other half is left for w
 for large samples miss.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import floor, inf, log10, sqrt
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
 from ..laws import Law
 from .samples import TOO_CLOSE, Sample, alike
-from .verdicts import Arrays, Floats, Refused, Shape, Verdict, halves, times, trouble, values
+from .verdicts import SAID, Arrays, Refused, Shape, Verdict, times, values, words
 
 ALARM = 1e-4
-DRAWS = ("1", "2", "3")  # with three seeds; and once more with the first
+DRAWS, AGAIN = ("1", "2", "3"), "again"  # with three seeds; and once more with the first
 SHAPES: Mapping[str, Shape] = {"wide": (200, 80), "narrow": (40, 300), "conv": (24, 12, 3, 3)}
 
 
@@ -45,19 +45,36 @@ class Mistake:
     hint: str
 
 
-def nearest(value: float, wrong: Sequence[Wrong], near: Callable[[float, float], bool]) -> Wrong:
-    """The known mistake that leads closest to a value; one without words where none does."""
-    known = [one for one in wrong if near(value, one.value)]
-    return min(known, key=lambda one: abs(value - one.value), default=Wrong("", value, ""))
+@dataclass(frozen=True)
+class Task:
+    """What all tasks have: an id, points, and a verdict on arrays."""
 
+    id: str
+    of: int = field(default=2, kw_only=True)
 
-def asked(told: str, wrong: Wrong) -> str:
-    """What was found, and what to ask oneself."""
-    return f"{told}: {wrong.hint}" if wrong.hint else told
+    def judge(self, arrays: Arrays) -> Verdict:
+        """The verdict on what an answer left; nothing that arrays may hold raises an error."""
+        try:
+            said = words(arrays, SAID)
+            if said:
+                raise Refused(said)
+            return self._verdict(arrays) if list(arrays) else self._said(0, ["not answered yet"])
+        except Refused as error:
+            return self._said(0, [f"not yet: {error}"])
+
+    def _verdict(self, arrays: Arrays) -> Verdict:
+        raise NotImplementedError
+
+    def _said(self, share: float, lines: Sequence[str], keywords: Iterable[str] = ()) -> Verdict:
+        """That share of the points, in halves."""
+        points = floor(2 * self.of * share + 1e-9) / 2
+        return Verdict(
+            self.id, points, self.of, lines, tuple(filter(None, dict.fromkeys(keywords)))
+        )
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Numbers(Task):
     """Numbers worked out in advance, right to ``digits`` digits (one unit of the last is let go).
 
     >>> task = Numbers("01-bound", {"std": 0.0404}, {"std": [Wrong("std for bound", 0.07, "√3?")]})
@@ -65,16 +82,12 @@ class Numbers:
     ('std for bound',)
     """
 
-    id: str
     right: Mapping[str, float]
     mistakes: Mapping[str, Sequence[Wrong]] = field(default_factory=dict)
-    of: int = 2
     digits: int = 3
 
-    def judge(self, arrays: Arrays) -> Verdict:
+    def _verdict(self, arrays: Arrays) -> Verdict:
         """The points are shared out evenly among the numbers."""
-        if early := trouble(self.id, self.of, arrays):
-            return early
         lines, keywords, good = [], [], 0
         for name, right in self.right.items():
             if name not in arrays:
@@ -88,21 +101,30 @@ class Numbers:
             if self._near(value, right):
                 good += 1
                 lines.append(f"right: {name}")
-                continue
-            wrong = nearest(value, self.mistakes.get(name, ()), self._near)
-            keywords += [wrong.keyword] * bool(wrong.keyword)
-            lines.append(f"not yet: {name} is {asked(times(value, right), wrong)}")
-        return Verdict(
-            self.id, halves(self.of, good / len(self.right)), self.of, lines, tuple(keywords)
-        )
+            else:
+                told, keyword = explained(value, right, self.mistakes.get(name, ()), self._near)
+                lines.append(f"not yet: {name} is {told}")
+                keywords.append(keyword)
+        return self._said(good / len(self.right), lines, keywords)
 
     def _near(self, value: float, right: float) -> bool:
         unit = 10.0 ** (floor(log10(abs(right))) - self.digits + 1 if right else -self.digits)
         return abs(value - right) <= unit * (1 + 1e-9)
 
 
+def explained(
+    found: float, right: float, wrong: Sequence[Wrong], near: Callable[[float, float], bool]
+) -> tuple[str, str]:
+    """How far off a number is, with the hint of the mistake that leads nearest; its keyword."""
+    known = [one for one in wrong if near(found, one.value)]
+    if not known:
+        return times(found, right), ""
+    one = min(known, key=lambda one: abs(found - one.value))
+    return f"{times(found, right)}: {one.hint}", one.keyword
+
+
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(Task):
     """A number for each seed, whose mean must be within a share of the right one.
 
     ``within`` holds what the measurement is off by nature and 4.1 standard errors of the mean over
@@ -112,46 +134,34 @@ class Measurement:
     ['not yet: all numbers are 0.5: one for each seed was to be measured']
     """
 
-    id: str
     right: float
     mistakes: Sequence[Wrong] = ()
-    of: int = 2
     within: float = 0.05
     least: int = 5
 
-    def judge(self, arrays: Arrays) -> Verdict:
+    def _verdict(self, arrays: Arrays) -> Verdict:
         """All points or none."""
-        if early := trouble(self.id, self.of, arrays):
-            return early
-        try:
-            line, keyword = self._fault(values(arrays, "values").ravel())
-        except Refused as error:
-            line, keyword = str(error), ""
-        if not line:
-            return Verdict(self.id, self.of, self.of, ["right: the measurement agrees with theory"])
-        return Verdict(self.id, 0, self.of, [f"not yet: {line}"], (keyword,) if keyword else ())
-
-    def _fault(self, found: Floats) -> tuple[str, str]:
+        found = values(arrays, "values").ravel()
         if found.size < self.least:
-            return f"{found.size} numbers, of at least {self.least} seeds", ""
+            raise Refused(f"{found.size} numbers, of at least {self.least} seeds")
         if found.min() == found.max():
-            return f"all numbers are {found[0]:.3g}: one for each seed was to be measured", ""
+            raise Refused(f"all numbers are {found[0]:.3g}: one for each seed was to be measured")
         with np.errstate(all="ignore"):
             mean, error = float(found.mean()), float(found.std(ddof=1) / sqrt(found.size))
         told = f"the mean over {found.size} seeds, with standard error {error:.2g}, is"
         if not self._near(mean, self.right):
-            wrong = nearest(mean, self.mistakes, self._near)
-            return f"{told} {asked(times(mean, self.right), wrong)}", wrong.keyword
+            why, keyword = explained(mean, self.right, self.mistakes, self._near)
+            return self._said(0, [f"not yet: {told} {why}"], [keyword])
         if not error <= self.within * abs(self.right):
-            return f"{told} {mean:.3g}: too uncertain, take more seeds", ""
-        return "", ""
+            raise Refused(f"{told} {mean:.3g}: too uncertain, take more seeds")
+        return self._said(1, ["right: the measurement agrees with theory"])
 
     def _near(self, mean: float, right: float) -> bool:
         return abs(mean - right) <= self.within * max(abs(right), abs(self.right))
 
 
 @dataclass(frozen=True)
-class Draws:
+class Draws(Task):
     """Draws of the student's initializer, for shapes that tell mistakes apart.
 
     ``right`` and each mistake's ``law`` map a shape to a law. ``arguments`` maps a shape to what
@@ -161,10 +171,9 @@ class Draws:
     depend on each other, as those of an orthogonal matrix do.
     """
 
-    id: str
     right: Callable[..., Law | None]
     mistakes: Sequence[Mistake] = ()
-    of: int = 3
+    of: int = field(default=3, kw_only=True)
     shapes: Mapping[str, Shape] = field(default_factory=lambda: SHAPES)
     arguments: Callable[[Shape], tuple[Any, ...]] = lambda shape: ()
     net: Callable[[], Any] | None = None
@@ -191,25 +200,14 @@ class Draws:
             for name, shape in self.parameters.items()
         }
 
-    def judge(self, arrays: Arrays) -> Verdict:
+    def _verdict(self, arrays: Arrays) -> Verdict:
         """A share of the points each for the size, the shape of the law and the seed."""
-        if early := trouble(self.id, self.of, arrays):
-            return early
-        try:
-            samples = {
-                name: Sample(
-                    [values(arrays, f"{name} {draw}", shape) for draw in DRAWS],
-                    values(arrays, f"{name} again", shape),
-                )
-                for name, shape in self.parameters.items()
-            }
-        except Refused as error:
-            return Verdict(self.id, 0, self.of, [f"not yet: {error}"])
+        samples = {
+            name: Sample(*(values(arrays, f"{name} {draw}", shape) for draw in (*DRAWS, AGAIN)))
+            for name, shape in self.parameters.items()
+        }
         with np.errstate(all="ignore"):
-            return _Hearing(self, samples).verdict()
-
-
-Task: TypeAlias = Numbers | Draws | Measurement
+            return self._said(*_Hearing(self, samples).outcome())
 
 
 class _Hearing:
@@ -223,7 +221,8 @@ class _Hearing:
         self.chance = ALARM / 2 / max(tests, 1)
         self.limit = -float(ndtri(self.chance / 2))
 
-    def verdict(self) -> Verdict:
+    def outcome(self) -> tuple[float, list[str], list[str]]:
+        """Share of the points, lines, keywords of mistakes."""
         empty = self._nothing_drawn()
         wrong = {"size": self._size()}
         if self.random:
@@ -239,10 +238,7 @@ class _Hearing:
             lines.append("the seed counts once the size or the shape is right")
         if empty or good == ["seed"] or TOO_CLOSE in wrong.get("shape of the law", ""):
             good = []
-        points = halves(self.task.of, len(good) / len(wrong))
-        return Verdict(
-            self.task.id, points, self.task.of, lines, tuple(dict.fromkeys(self.keywords))
-        )
+        return len(good) / len(wrong), lines, self.keywords
 
     def _size(self) -> str:
         """What is wrong with means and sizes, told once for each shape."""

@@ -1,7 +1,5 @@
 """Draws of one parameter held against laws: mean, size, atoms and the rest."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import inf, sqrt
 
@@ -14,12 +12,11 @@ from .verdicts import Floats
 TOO_CLOSE = "values follow the law more closely than draws do"
 
 
-@dataclass(frozen=True)
 class Sample:
-    """The values of one parameter drawn with several seeds, and ``again`` with the first."""
+    """The values of one parameter drawn with several seeds, and again with the first."""
 
-    drawn: Sequence[Floats]
-    again: Floats
+    def __init__(self, *drawn: Floats) -> None:
+        *self.drawn, self.again = drawn
 
     @property
     def shape(self) -> tuple[int, ...]:

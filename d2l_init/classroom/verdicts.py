@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import floor
 from typing import Any
 
 import numpy as np
@@ -87,20 +86,10 @@ def times(found: float, right: float) -> str:
     return f"{found:.3g}, {ratio:.3g} times what is right"
 
 
-def trouble(id: str, of: int, arrays: Arrays) -> Verdict | None:
-    """The verdict on an answer that holds no values."""
-    if not list(arrays):
-        return Verdict(id, 0, of, ["not answered yet"])
-    if SAID not in arrays:
-        return None
+def words(arrays: Arrays, name: str) -> str:
+    """The text under this name, printable; empty where there is none."""
     try:
-        said = str(arrays[SAID])[:300]
+        text = str(arrays[name])[:300] if name in arrays else ""
     except Exception:  # of a file that was tampered with
-        said = "the error cannot be read"
-    printable = "".join(sign if sign.isprintable() else " " for sign in said)
-    return Verdict(id, 0, of, [f"not yet: {printable}"])
-
-
-def halves(of: int, share: float) -> float:
-    """That share of the points, in halves."""
-    return floor(2 * of * share + 1e-9) / 2
+        return f"{name} cannot be read"
+    return "".join(sign if sign.isprintable() else " " for sign in text)
