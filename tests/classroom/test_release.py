@@ -10,7 +10,7 @@ from classes import NAMES, ROOT, SOLUTIONS, classroom, grading, notebook, tasks
 from d2l_init.classroom.tasks import TASKS
 
 REGION = re.compile(r"[^\n]*BEGIN SOLUTION.*?END SOLUTION[^\n]*", re.DOTALL)
-STUBS = {"...  # your code", "*Your answer*"}
+STUBS = {"pass  # your code", "*Your answer*"}
 
 
 def sources(book):
