@@ -4,7 +4,7 @@ from functools import cached_property, lru_cache
 from math import inf, sqrt
 
 import numpy as np
-from scipy.special import bdtr, bdtrc, kolmogorov
+from scipy.special import bdtr, bdtrc, gammainc, gammaincc, kolmogorov, ndtri
 
 from ..laws import Law
 from .verdicts import Floats
@@ -44,15 +44,20 @@ class Sample:
         return abs(self.mean - mean) / std * sqrt(self.sorted.size)
 
     def off(self, law: Law) -> float:
-        """Standard errors by which mean or mean square are off the law's, the larger of the two."""
+        """Standard errors by which mean or mean square are off the law's, the larger of the two.
+
+        The mean of squares is taken for a gamma variable, as it is exactly for a normal law; the
+        number of standard errors is that of a normal variable with as small a chance.
+        """
         mean, std, kurtosis = moments(law)
         if not std:
             return 0.0 if np.allclose(self.sorted, mean, rtol=1e-5, atol=0) else inf
-        # the rounding of float32 is room enough where the law has no spread of squares
-        error = sqrt(max(kurtosis - 1, 0.0) / self.sorted.size) + 1e-5
         spread, shift = self.std / std, (self.mean - mean) / std
-        square = spread * spread + shift * shift - 1  # ** would raise where this is infinite
-        worst = max(self.mean_off(law), abs(square) / error)
+        square = spread * spread + shift * shift  # ** would raise where this is infinite
+        # 1e-10, from the rounding of float32, is room where the law has no spread of squares
+        shape = 1 / (max(kurtosis - 1, 0.0) / self.sorted.size + 1e-10)
+        tail = min(gammainc(shape, shape * square), gammaincc(shape, shape * square))
+        worst = max(self.mean_off(law), -float(ndtri(tail)))
         return worst if worst < inf else inf  # nan is far off, too
 
     def misfit(self, law: Law, chance: float, *, scaled: bool = False, close: float = 0.0) -> str:
