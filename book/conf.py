@@ -17,6 +17,7 @@ the_project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["proje
 project, version = the_project["name"].replace("-", "_"), the_project["version"]
 author = the_project["authors"][0]["name"]
 (package,) = find_spec("sphinx-mathjax-offline").submodule_search_locations
+mathjax = f"{package}/static/mathjax"
 
 exclude_patterns = ["LICENSE.md", "**/.ipynb_checkpoints", ".ipynb_checkpoints"]
 suppress_warnings = ["toc.not_included"]  # exercises and solutions: the chapters lead there
@@ -30,7 +31,7 @@ copybutton_selector = "div.cell_input pre"
 html_theme = "sphinx_book_theme"
 html_title = "How neural networks get their first weights"
 html_extra_path = [str(HERE.parent / "notebooks")]  # to download
-html_static_path = ["_static", f"{package}/static/mathjax/tex-svg.js"]
+html_static_path = ["_static", f"{mathjax}/tex-svg.js"]
 html_css_files = ["book.css"]
 html_copy_source = html_use_index = False
 html_show_copyright = False
@@ -44,6 +45,9 @@ html_theme_options = {
 mathjax_path = "tex-svg.js"  # it draws its letters: no fonts to fetch
 if tags.has("paper"):  # noqa: F821
     html_theme, html_css_files, html_theme_options = "basic", ["print.css"], {"nosidebar": True}
+    mathjax_path = "tex-chtml.js"  # printed with fonts, its formulas are text
+    html_static_path[1:] = [f"{mathjax}/tex-chtml.js", f"{mathjax}/output/chtml/fonts"]
+    mathjax3_config = {"chtml": {"fontURL": "_static/woff-v2"}}
 
 
 def first_sentence(text: str) -> str:
@@ -78,6 +82,16 @@ def beside(app, docname: str) -> nodes.paragraph:
             links["Exercises"] = app.builder.get_relative_uri(docname, other)
     line = [nodes.reference("", words, refuri=target) for words, target in links.items()]
     return nodes.paragraph("", "", *line, classes=["beside"])
+
+
+def keep_together(math):
+    """No line ends between a formula and the full stop behind it."""
+    line = math.parent
+    place = line.index(math)
+    after = line[place + 1] if place + 1 < len(line) else ""
+    if isinstance(after, nodes.Text) and (mark := re.match(r"[.,;:?!)’”]+", after)):
+        together = nodes.inline("", "", math.deepcopy(), nodes.Text(mark[0]), classes=["together"])
+        line[place : place + 2] = [together, nodes.Text(after[mark.end() :])]
 
 
 def for_paper(doctree):
@@ -118,6 +132,8 @@ def arrange(app, doctree, docname):
         output.replace(image, figure(image.deepcopy(), caption, file, f"figure-{number}"))
         if app.builder.name == "html" and re.search(r"\bexplore\(", output.parent.astext()):
             output += nodes.raw("", "<div data-explore></div>", format="html")
+    for math in list(doctree.findall(nodes.math)):
+        keep_together(math)
     for raw in doctree.findall(nodes.raw):  # pandas calls an empty corner a heading
         raw[:] = [nodes.Text(raw.astext().replace("<th></th>", "<td></td>"))]
     if app.builder.name == "singlehtml":

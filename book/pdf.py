@@ -20,7 +20,8 @@ def printed(page: Path, pdf: Path) -> None:
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if browser is None:
         raise SystemExit("make pdf needs Chromium (Debian: apt-get install chromium)")
-    command = [browser, "--headless", "--disable-gpu", "--virtual-time-budget=120000"]
+    command = [browser, "--headless", "--disable-gpu", "--allow-file-access-from-files"]
+    command += ["--virtual-time-budget=120000"]
     command += ["--no-sandbox"] * (os.getuid() == 0)  # root cannot have one
     command += ["--no-pdf-header-footer", "--generate-pdf-document-outline"]
     command += [f"--print-to-pdf={pdf.resolve()}", page.resolve().as_uri()]
