@@ -37,7 +37,8 @@ def _weights(id: str, scale: float, argument: float | None, *rows: tuple[str, Ru
     Rows are mistakes: a keyword, a law and a hint.
     """
     rule = variance_scaling("normal", scale, "in")
-    mistakes = [*(Mistake(*row) for row in rows), *rule["mistakes"]]
+    usual = [one for one in rule["mistakes"] if not one.keyword.endswith("left")]
+    mistakes = [*(Mistake(*row) for row in rows), *usual]
     return Draws(id, rule["right"], mistakes, arguments=lambda shape: (argument,))
 
 

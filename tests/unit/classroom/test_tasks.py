@@ -1,17 +1,33 @@
-"""All tasks of the course: right answers pass, and ids are as notebooks call them."""
+"""All tasks of the course: right answers pass, mistakes get their hint, notebooks ask each once."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.classroom.answers import many
+from unit.classroom.answers import drawn, many
 
+import d2l_init
 from d2l_init.classroom.judges import Draws, Measurement, Numbers
 from d2l_init.classroom.tasks import TASKS
 
-NOTEBOOKS = Path(__file__).parents[3] / "notebooks" / "exercises" / "solutions"
+pytestmark = pytest.mark.usefixtures("numpy_semantics")
+FOLDER = Path(__file__).parents[3] / "notebooks" / "exercises"
+NAMES = sorted(path.name for path in FOLDER.glob("solutions/*.ipynb"))
+
+
+def code(path):
+    cells = json.loads((FOLDER / path).read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def points(name):
+    """What the tasks of a notebook are worth, by id."""
+    return {id: task.of for id, task in TASKS.items() if id[:3] == name[:3]}
+
+
+def label(one):
+    return getattr(one, "id", getattr(one, "keyword", str(one)))
 
 
 def of_kind(kind):
@@ -36,20 +52,69 @@ def test_right_measurements_of_the_allowed_spread_pass(task):
     assert all(task.judge({"values": one}).ok for one in draws)
 
 
-def test_no_two_tasks_share_an_id_and_each_is_asked_once_in_its_notebook():
-    called = []
-    for path in NOTEBOOKS.glob("*.ipynb"):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-        found = re.findall(r'd2l_init\.check\("([^"]+)"', text)
-        assert all(id.startswith(path.name[:3]) for id in found)
-        called += found
-    assert sorted(called) == sorted(TASKS)
+HINTS = [(task, mistake) for task in of_kind(Draws) for mistake in task.mistakes]
 
 
-def test_the_points_in_a_notebook_are_those_of_its_tasks():
-    for path in NOTEBOOKS.glob("*.ipynb"):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            told = cell["metadata"].get("nbgrader", {})
-            if cell["cell_type"] == "code" and told.get("grade"):
-                assert told["points"] == TASKS[told["grade_id"]].of
+@pytest.mark.parametrize(("task", "mistake"), HINTS, ids=label)
+def test_draws_from_the_law_of_a_mistake_get_its_hint(task, mistake):
+    verdict = task.judge(drawn(task, np.random.default_rng(0), mistake.law))
+    assert not verdict.ok
+    assert any(line.endswith(mistake.hint) for line in verdict.lines[-2:])
+
+
+NUMBERS = [
+    (task, name, wrong)
+    for task in of_kind(Numbers)
+    for name, known in task.mistakes.items()
+    for wrong in known
+]
+
+
+@pytest.mark.parametrize(("task", "name", "wrong"), NUMBERS, ids=label)
+def test_the_number_that_a_mistake_leads_to_gets_its_hint(task, name, wrong):
+    arrays = {key: np.array(value) for key, value in task.right.items()}
+    verdict = task.judge({**arrays, name: np.array(wrong.value)})
+    assert 0 < verdict.points < verdict.of
+    assert verdict.mistakes == (wrong.keyword,)
+    assert any(line.endswith(wrong.hint) for line in verdict.lines)
+
+
+MEASURED = [(task, wrong) for task in of_kind(Measurement) for wrong in task.mistakes]
+
+
+@pytest.mark.parametrize(("task", "wrong"), MEASURED, ids=label)
+def test_the_measurement_that_a_mistake_leads_to_gets_its_hint(task, wrong):
+    spread = task.within * task.right / 5 * np.linspace(-1, 1, task.least)
+    verdict = task.judge({"values": wrong.value + spread})
+    assert (verdict.points, verdict.mistakes) == (0, (wrong.keyword,))
+    assert verdict.lines[0].endswith(wrong.hint)
+
+
+def test_every_task_has_a_notebook():
+    assert {id[:3] for id in TASKS} == {name[:3] for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_task_has_one_cell_with_its_points_in_which_the_solution_earned_them_all(name):
+    found = {}
+    for cell in code(f"solutions/{name}"):
+        about = cell["metadata"].get("nbgrader", {})
+        if about.get("grade"):
+            id, worth = about["grade_id"], about["points"]
+            said = "".join(cell["outputs"][0]["data"]["text/plain"])
+            assert "".join(cell["source"]).startswith(f'd2l_init.check("{id}", ')
+            assert said.startswith(f"{id}: {worth} of {worth} points")
+            assert id not in found
+            found[id] = worth
+    assert found == points(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_students_get_runs_and_earns_nothing(name, monkeypatch):
+    earned, check, names = {}, d2l_init.check, {}
+    monkeypatch.setattr(
+        d2l_init, "check", lambda task, answer: earned.update({task: check(task, answer).points})
+    )
+    for cell in code(name):
+        exec("".join(cell["source"]).replace("%matplotlib inline", ""), names)
+    assert earned == dict.fromkeys(points(name), 0)

@@ -12,7 +12,7 @@ from unit import chapters
 
 import d2l_init
 
-npx.set_np()
+pytestmark = pytest.mark.usefixtures("numpy_semantics")
 FOLDER = Path(__file__).parents[3] / "notebooks" / "exercises"
 LOSS = gluon.loss.SoftmaxCrossEntropyLoss()
 
