@@ -72,6 +72,8 @@ def sources(shown: Sequence[Sample]) -> str:
 def _label(initializer: Any) -> str:
     """As it would be called; where that is long, without arguments that have their default."""
     made = created(initializer)
+    if isinstance(made, Law):
+        return "the one given"
     if type(made).__module__.startswith("d2l_init."):
         return clipped(repr(made), 60)
     known = signature(type(made)).parameters

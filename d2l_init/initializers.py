@@ -27,7 +27,7 @@ from .arguments import number, one_of, whole
 from .base import Drawn, Shape
 from .draws import PlainDraw, plain_draw
 from .filling import Entrywise, Fill, haar, mixture, normal, sparse, uniform
-from .laws import Law, axes, fans, of_layout
+from .laws import Law, axes, else_zero, fans, haar_entry, of_layout
 
 
 @lru_cache
@@ -180,7 +180,7 @@ class HaarOrthogonal(Drawn):
         super().__init__(gain=number("gain", gain, positive=True), seed=seed)
 
     def law(self, shape: Shape) -> Law:
-        return Law(_haar_entry(self.gain, *_matrix(shape)))
+        return Law(haar_entry(self.gain, *_matrix(shape)))
 
     def _filling(self, shape: Shape) -> Fill:
         matrix = _matrix(shape)
@@ -194,14 +194,6 @@ class HaarOrthogonal(Drawn):
 def _matrix(shape: Shape) -> tuple[int, int]:
     axes(shape)  # refuses what is no weight of a layer
     return shape[0], prod(shape[1:])
-
-
-def _haar_entry(gain: float, rows: int, columns: int) -> list[tuple[float, Any]]:
-    """A row (or column) is uniform on the unit sphere of the longer side's dimension."""
-    half = (max(rows, columns) - 1) / 2
-    if half == 0:
-        return [(0.5, -gain), (0.5, gain)]
-    return [(1.0, scipy.stats.beta(half, half, loc=-gain, scale=2 * gain))]
 
 
 class _Centred(Drawn):
@@ -265,8 +257,8 @@ class DeltaOrthogonal(_Centred):
 
     def law(self, shape: Shape) -> Law:
         blocks = self._block_shapes(shape)
-        entry = _haar_entry(self.gain, *blocks[0])
-        return _else_zero(sum(map(prod, blocks)) / prod(shape), entry)
+        entry = haar_entry(self.gain, *blocks[0])
+        return else_zero(sum(map(prod, blocks)) / prod(shape), entry)
 
     def _block_shapes(self, shape: Shape) -> list[Shape]:
         blocks = super()._block_shapes(shape)
@@ -289,11 +281,6 @@ _WHERE_IT_FITS = (
 )
 
 
-def _else_zero(chance: float, parts: list[tuple[float, Any]]) -> Law:
-    drawn = [(chance * share, part) for share, part in parts]
-    return Law([*drawn, (1 - chance, 0.0)] if chance < 1 else drawn)
-
-
 @mx.init.register
 class Identity(_Centred):
     """``gain`` times the identity: ones on the diagonal, at the kernel's centre for convolutions.
@@ -310,7 +297,7 @@ class Identity(_Centred):
 
     def law(self, shape: Shape) -> Law:
         kept = sum(min(block) for block in self._block_shapes(shape))
-        return _else_zero(kept / prod(shape), [(1, self.gain)])
+        return else_zero(kept / prod(shape), [(1, self.gain)])
 
     def _fill_block(self, block: NDArray[Any], seeds: Sequence[int]) -> None:
         np.fill_diagonal(block, self.gain)
@@ -337,7 +324,7 @@ class Sparse(Drawn):
     def law(self, shape: Shape) -> Law:
         inputs = _matrix(shape)[1]
         chosen = min(self.nonzero, inputs) / inputs
-        return _else_zero(chosen, [(1.0, scipy.stats.norm(0, self.std))])
+        return else_zero(chosen, [(1.0, scipy.stats.norm(0, self.std))])
 
     def _filling(self, shape: Shape) -> Fill:
         matrix, fill = _matrix(shape), sparse(self.nonzero, self.std)

@@ -6,6 +6,7 @@ lay it over histograms, the tests hold draws to it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from inspect import isroutine
 from math import comb, isclose, prod, sqrt
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from .arguments import number, one_of
+from .frameworks import mxnet_needed
 from .quadrature import as_function, normal_mean
 
 Floats = NDArray[np.float64]
@@ -125,12 +127,16 @@ def law(initializer: Any, shape: Sequence[int], *, name: str = "weight") -> Law:
     >>> law("normal", (8, 4)).std
     0.01
 
+    PyTorch's are functions of ``torch.nn.init``, their names, or a ``functools.partial`` of them.
+
     A class is known by itself, not by its parents: a subclass draws what its author wrote.
     Raises LookupError when no law is known, ValueError when the initializer can't fill the shape,
     has arguments that MXNet refuses, or is none.
     """
     initializer = created(initializer)
     kind = type(initializer)
+    if isinstance(initializer, Law):
+        return initializer
     try:
         if "law" in vars(kind):
             return initializer.law(tuple(shape))  # type: ignore[no-any-return]
@@ -158,13 +164,16 @@ def refusal(name: str, shape: Sequence[int], error: ValueError) -> ValueError:
 
 def created(initializer: Any) -> Any:
     """The initializer that a registered name stands for; ValueError for what can't be one."""
+    name = initializer if isinstance(initializer, str) else _module_of(initializer)
+    if name == "torch.nn.init" or name.endswith("_"):  # PyTorch's, which draw in place
+        return import_module(".torch_weights", __package__).rule(initializer)
     if isinstance(initializer, type) or isroutine(initializer):
         name = initializer.__name__
         raise ValueError(f"initializer must be called first: {name}(...), got {name}")
     if not isinstance(initializer, str):
         return initializer
-    from mxnet import init
-
+    with mxnet_needed(f"The initializer {initializer!r}"):
+        from mxnet import init
     try:
         return init.create(initializer)
     except AssertionError:
@@ -172,6 +181,10 @@ def created(initializer: Any) -> Any:
             f"no initializer is registered as {initializer!r} "
             "(those of this package are once d2l_init.initializers is imported)"
         ) from None
+
+
+def _module_of(initializer: Any) -> str:
+    return str(getattr(getattr(initializer, "func", initializer), "__module__", ""))
 
 
 def _uniform(argument: str, value: float, per_unit: float | None = None) -> Law:
@@ -223,6 +236,19 @@ def _bilinear(initializer: Any, shape: tuple[int, ...]) -> Law:
 def _lstm_bias(initializer: Any, shape: tuple[int, ...]) -> Law:
     forget = shape[0] // 4 / shape[0]  # the second of the four gates stacked in the vector
     return Law([(forget, initializer.forget_bias), (1 - forget, 0.0)])
+
+
+def haar_entry(gain: float, rows: int, columns: int) -> list[tuple[float, Any]]:
+    """A row (or column) is uniform on the unit sphere of the longer side's dimension."""
+    half = (max(rows, columns) - 1) / 2
+    if half == 0:
+        return [(0.5, -gain), (0.5, gain)]
+    return [(1.0, stats.beta(half, half, loc=-gain, scale=2 * gain))]
+
+
+def else_zero(chance: float, parts: list[tuple[float, Any]]) -> Law:
+    drawn = [(chance * share, part) for share, part in parts]
+    return Law([*drawn, (1 - chance, 0.0)] if chance < 1 else drawn)
 
 
 _BUILT_IN: dict[str, Callable[[Any, tuple[int, ...]], Law]] = {

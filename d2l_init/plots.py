@@ -1,25 +1,22 @@
 """Histograms of weights with the law of the draw on top, and the words that go with them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from math import ceil, isfinite
-from re import match
 from textwrap import fill
 from typing import Any
 
-import mxnet as mx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .arguments import whole
-from .base import leaf, weights
 from .counting import Tally, histogram, tally
 from .figures import (
     GREY,
     PALE,
     brief,
-    clipped,
     color,
     describe,
     draw_guide,
@@ -29,7 +26,8 @@ from .figures import (
     styled,
 )
 from .fits import Sample, constants, listed, sources
-from .laws import Law, created
+from .frameworks import made_for, mxnet_needed
+from .laws import Law
 
 
 @styled
@@ -39,9 +37,9 @@ def plot_histogram(
     """Histogram of an array of any shape as a density, with the density of its law on top.
 
     Values that the law takes with a probability of their own (its atoms) are drawn apart: the share
-    of entries as a point, the probability as a stem. ``values`` is an array of NumPy or MXNet on
-    any device or a Parameter, ``name`` what the caption calls it. NaN and infinite entries are left
-    out and counted.
+    of entries as a point, the probability as a stem. ``values`` is an array of NumPy, MXNet or
+    PyTorch on any device or a Parameter, ``name`` what the caption calls it. NaN and infinite
+    entries are left out and counted.
 
     >>> ax = plot_histogram([0.1, 0.4, 0.2, 0.2], name="four values")
     >>> print(ax.get_label())
@@ -49,8 +47,11 @@ def plot_histogram(
 
     Raises ValueError for an empty array.
     """
-    if isinstance(values, mx.gluon.Parameter):
-        values, name = _values(values), values.name if name == "values" else name
+    if hasattr(values, "list_data"):  # a Parameter
+        name = values.name if name == "values" else name
+        values = import_module(".gluon_weights", __package__).values_of(values)
+    elif not hasattr(values, "asnumpy") and hasattr(values, "detach"):  # a tensor of PyTorch
+        values = values.detach().double().cpu()
     array = np.asarray(values.asnumpy() if hasattr(values, "asnumpy") else values)
     if array.size == 0:
         raise ValueError(f"values must not be empty, got shape {array.shape}")
@@ -149,63 +150,22 @@ def plot_weights(net: Any, init: Any = None, *, which: Any = None) -> Figure:
     first: measured standard deviation over the law's, and where 95 of 100 draws lie. ``which``
     chooses parameters: a pattern, a ParameterDict, or a number of worst fits to see as histograms.
 
+    Of a ``torch.nn.Module`` each parameter's law is by default what its module's own
+    ``reset_parameters`` draws. ``init``, for weights of at least two axes, is a Law, a function of
+    ``torch.nn.init``, its name, or a ``functools.partial`` of it with arguments, or a mapping.
+
     Raises ValueError for a net without parameters or values, for an ``init`` that is no
     initializer, and for patterns that match nothing.
     """
-    every = net.collect_params()
     worst = whole("which", which, 1) if isinstance(which, int) else None
-    chosen = net.collect_params(which) if isinstance(which, str) else which
-    parameters = list((every if which is None or worst else chosen).values())
-    if not parameters:
-        known = clipped(", ".join(every), 200) or f"{type(net).__name__} with none"
-        asked = f", which={which!r}" * (which is not None)
-        raise ValueError(f"net must have parameters to plot, got {known}{asked}")
-    _check(init, every)
-    lacking = [p.name for p in parameters if p._data is None]
-    drawn = [p for p in parameters if p._data is not None]
-    if any(leaf(p).ndim > 1 for p in drawn):  # the others belong to blocks that were never called
-        parameters = drawn
-    shown, rest = _split([Sample(p.name, _values(p), _initializer_of(p, init)) for p in parameters])
+    maker = made_for(net, ".{}_weights")
+    samples, lacking = maker.samples(net, init, None if worst else which)
+    shown, rest = _split(samples)
     if worst or len(shown) > _MOST_PANELS:
         shown = sorted(shown, key=lambda one: -one.misfit)[:worst]
     figure = (_overview if not worst and len(shown) > _MOST_PANELS else _histograms)(shown)
     without = f"Without values: {listed(lacking)}." if lacking else ""
     return _finished(figure, rest, f"{sources(shown)} {without}".strip())
-
-
-def _values(parameter: Any) -> NDArray[Any]:
-    try:
-        return weights(parameter)
-    except (RuntimeError, mx.gluon.parameter.DeferredInitializationError) as error:
-        raise ValueError(
-            f"parameter {parameter.name!r} has no values yet: call net.initialize(), and pass one "
-            f"batch through the net where shapes are deferred, before plotting ({error})"
-        ) from None
-
-
-def _check(init: Any, parameters: Iterable[str]) -> None:
-    """Refuses what can't have drawn anything."""
-    given = list(init.values()) if isinstance(init, Mapping) else [init]
-    for one in given:
-        try:
-            known = one is None or hasattr(created(one), "_init_weight") or hasattr(one, "law")
-        except (LookupError, ValueError) as error:
-            raise ValueError(f"init must be an initializer: {error}") from None
-        if not known:
-            raise ValueError(f"init must be an initializer or a registered name, got {one!r}")
-    unused = [key for key in (init if isinstance(init, Mapping) else ())
-              if not any(match(key, name) for name in parameters)]  # fmt: skip
-    if unused:
-        raise ValueError(f"init must have patterns that match a parameter, got {unused}")
-
-
-def _initializer_of(parameter: Any, init: Any) -> Any:
-    if isinstance(init, Mapping):
-        found = [value for pattern, value in init.items() if match(pattern, parameter.name)]
-        if parameter.name in init:
-            return init[parameter.name]
-        init = found[0] if found else None
-    return parameter.init if parameter.init is not None else init
 
 
 def gallery(initializers: Mapping[str, Any] | Sequence[Any], shape: Sequence[int]) -> Figure:
@@ -216,16 +176,15 @@ def gallery(initializers: Mapping[str, Any] | Sequence[Any], shape: Sequence[int
     """
     if not initializers:
         raise ValueError("initializers must hold at least one, got none")
+    with mxnet_needed("d2l_init.gallery"):
+        from .gluon_weights import drawn
     named = initializers.items() if isinstance(initializers, Mapping) else enumerate(initializers)
     panels = []
     for title, one in named:
         initializer, sizes = one if isinstance(one, tuple) else (one, shape)
         own = initializer if isinstance(initializer, str) else type(initializer).__name__
-        # as Gluon draws: through a parameter
-        parameter = mx.gluon.Parameter("weight", shape=sizes, init=initializer, grad_req="null")
-        parameter.initialize(ctx=mx.cpu())
         title = title if isinstance(title, str) else own
-        panels.append(Sample(title, parameter.data().asnumpy(), initializer))
+        panels.append(Sample(title, drawn(initializer, sizes), initializer))
     shown, rest = _split(panels)
     return _finished(_histograms(shown), rest)
 
