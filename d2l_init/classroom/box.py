@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from .parcel import Ran, unpack
+from .parcel import Ran, plain, unpack
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv" / "bin" / "python"  # the course's, not the grader's
@@ -103,11 +103,11 @@ def _walls(limits: Limits) -> list[str]:
     return [
         *("bwrap", "--die-with-parent", "--new-session", *user),
         *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
+        *("--perms", "1777", "--size", str(limits.files), "--tmpfs", "/tmp"),
         *(word for path in above for word in ("--perms", "0755", "--dir", path)),
         *(word for path in read_only for word in ("--ro-bind-try", path, path)),
         *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
         *("--perms", "1777", "--size", str(limits.files), "--tmpfs", "/dev/shm"),
-        *("--perms", "1777", "--size", str(limits.files), "--tmpfs", "/tmp"),
         *("--remount-ro", "/", "--chdir", "/tmp"),
     ]
 
@@ -163,7 +163,7 @@ def _stream(order: bytes, limits: Limits) -> bytes:
         finally:
             process.kill()  # and with it all that is in the box
     if not came:
-        raise NotGraded(f"its Python ended early {words.decode(errors='replace')[-300:]}".strip())
+        raise NotGraded(f"its Python ended early {plain(words.decode(errors='replace'))}".strip())
     return bytes(came)
 
 

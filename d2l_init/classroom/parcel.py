@@ -38,6 +38,11 @@ class Ran:
     why: str
 
 
+def plain(text: str) -> str:
+    """The last words of a text, for a line of a table."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[-200:]
+
+
 def unpack(data: bytes, secrets: Sequence[str] = ()) -> Ran:
     """The contents of a parcel; raises ValueError where they are not what they should be.
 
@@ -47,7 +52,7 @@ def unpack(data: bytes, secrets: Sequence[str] = ()) -> Ran:
     try:
         told = json.loads(members["ran.json"])
         outputs = list(_cleaned(told["outputs"], secrets))
-        why = str(told["why"])[:200]
+        why = plain(str(told["why"]))
     except Exception as error:  # there is no end to what could be wrong
         raise ValueError(f"no report of the run: {type(error).__name__}") from None
     answers: dict[str, Answer | str] = {}
