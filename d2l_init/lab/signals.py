@@ -158,7 +158,7 @@ def moments(*arrays: Any, sums: Any = None) -> tuple[float, float, float]:
     variance = square - mean * mean  # of a huge mean inf, where ** would raise
     if variance < 1e-3 * square:  # too little of it is left: subtract before squaring
         total, squares_about = sums(arrays, mean)
-        variance = squares_about / size - (total / size) ** 2
+        variance = max(squares_about / size - (total / size) ** 2, 0.0)
     return mean, sqrt(variance), square
 
 
