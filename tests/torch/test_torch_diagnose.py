@@ -147,7 +147,8 @@ FAULTS = {  # fault, module, lr, how to plant it
     "one layer, tanh": (
         "saturated", "8", None, lambda: changed(mlp(nn.Tanh), "8.weight", lambda w: w * 9)),
     "small": (
-        "signal vanishes", "0", None, lambda: mlp(depth=20, draw=lambda p: p.data.normal_(0, 0.04))),
+        "signal vanishes", "0", None,
+        lambda: mlp(depth=20, draw=lambda p: p.data.normal_(0, 0.04))),
     "one layer": (
         "signal vanishes", "10", None, lambda: changed(mlp(), "10.weight", lambda w: w * 1e-4)),
     "one layer, LSTM": (
