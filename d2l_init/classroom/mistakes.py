@@ -74,6 +74,11 @@ def variance_scaling(kind: str, scale: float, fan: str) -> dict[str, Any]:
         ("fan forgotten", over(lambda shape: 1), "should more inputs not mean smaller weights?"),
         ("sum of fans", over(lambda shape: sum(fans(shape))), "which fan does the rule divide by?"),
         ("kernel forgotten", over(lambda shape: _fan(fan, shape[:2])), "what does one output sum?"),
+        (
+            "transposed",
+            over(lambda shape: _fan(fan, shape[::-1])),
+            "which axis counts the outputs?",
+        ),
         ("variance for std", of(lambda std: std**2), "was the root taken?"),
         ("std for variance", of(sqrt), "was the root taken twice?"),
         ("constant", of(float, constant), "units that start equal stay equal"),
