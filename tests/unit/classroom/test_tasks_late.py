@@ -263,7 +263,7 @@ MEASURED = [
     ("05-growth", growths, {"activation": None}, "layer without activation"),
     ("05-growth", growths, {"gain": (5 / 3) ** 0.5}, "gain not squared"),
     ("06-widths", lambda found, seed: found.log_q(seed).std(), {}, ""),
-    ("06-widths", lambda found, seed: found.log_q(seed, 400, (100, 50)).std(), {}, ""),
+    ("06-widths", lambda found, seed: found.log_q(seed, 1000, (100, 50)).std(), {}, ""),
     ("06-widths", lambda found, seed: spreads(seed), {}, ""),
     ("06-widths", lambda found, seed: spreads(seed, relu=False), {}, "layer without activation"),
     ("07-lsuv", lambda found, seed: found.variance_on_others(seed), {}, ""),
