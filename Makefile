@@ -11,6 +11,7 @@
 
 START = notebooks/00-start-here.ipynb
 PORT = 8888
+NOTEBOOKS = notebooks/0*.ipynb
 ready = . .ci/ready.sh
 
 # Nothing is run: the sources are copies of the chapters as they are recorded.

@@ -17,7 +17,7 @@ Rule = tuple[Floats, Floats, Floats]  # places, their weights, half the width of
 _INNER: tuple[Floats, Floats] = leggauss(12)  # type: ignore[no-untyped-call]
 # Lobatto's rule has nodes at both ends, so that neighbours share a value and no jump hides
 _P = np.eye(13)  # Legendre's polynomials
-_ENDED = np.array([-1.0, *legroots(legder(_P[12])), 1.0])  # type: ignore[no-untyped-call]
+_ENDED = np.array([-1.0, *np.real(legroots(legder(_P[12]))), 1.0])  # type: ignore[no-untyped-call]
 _WEIGHTS = 2 / (12 * 13 * legval(_ENDED, _P[12]) ** 2)  # type: ignore[no-untyped-call]
 _SLOPES = legvander(_ENDED, 11) @ legder(_P) @ np.linalg.inv(legvander(_ENDED, 12))  # type: ignore[no-untyped-call]
 _END = 9.0  # standard deviations; beyond lie 2e-19

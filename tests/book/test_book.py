@@ -6,6 +6,7 @@ those of chapter 05. EVERY_PAGE=1 looks at every page in both widths and both th
 
 import filecmp
 import os
+import re
 import subprocess
 import tomllib
 from html.parser import HTMLParser
@@ -151,6 +152,12 @@ def parts(book):
     return {path: Parts(path) for path in book.rglob("*.html") if "_static" not in path.parts}
 
 
+def test_the_lock_holds_what_the_book_asks_for():
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["book"]
+    locked = re.findall(r"^([\w-]+)==", (ROOT / "requirements" / "book.txt").read_text(), re.M)
+    assert set(group) <= set(locked)
+
+
 def test_all_pages_are_there(book, parts):
     assert {path.relative_to(book).with_suffix("").as_posix() for path in parts} == set(PAGES)
 
@@ -182,7 +189,7 @@ def test_a_chapter_can_be_downloaded_as_it_is(book, parts, name):
     assert path.read_bytes() == (ROOT / "notebooks" / f"{name}.ipynb").read_bytes()
 
 
-@pytest.mark.parametrize("path", CHAPTERS[1:], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CHAPTERS[1:10], ids=lambda path: path.stem)
 def test_a_chapter_leads_to_its_exercises(book, parts, path):
     assert parts[book / f"{path.stem}.html"].beside["Exercises"] == f"exercises/{path.stem}.html"
 

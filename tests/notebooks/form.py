@@ -20,7 +20,8 @@ MACHINE_PATH = re.compile(r"/(?:root|home|work|tmp|Users|private)/[\w.-]+")
 
 
 def chapters() -> list[Path]:
-    return sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+    """Those that run in the course's environment; tests/torch looks at chapter 10."""
+    return sorted((Path(__file__).parents[2] / "notebooks").glob("0*.ipynb"))
 
 
 def code_cells(notebook) -> list[tuple[int, dict]]:
