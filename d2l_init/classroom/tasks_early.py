@@ -1,31 +1,16 @@
 """Tasks of chapters 01 to 04: data for the judges."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from math import log, prod, sqrt
 from typing import Any
 
 from scipy import stats
 
 from ..laws import Law
-from .judges import Draws, Measurement, Mistake, Numbers, Task, Wrong
+from .judges import Task
 from .mistakes import clipped_normal, constant, cut_normal, normal, uniform, variance_scaling
+from .rows import draws, measured, named, net, numbers
 from .verdicts import Shape
-
-
-def _numbers(id: str, right: Mapping[str, float], *rows: tuple[str, str, float, str]) -> Numbers:
-    """Rows are a number's name, a keyword, the value that the mistake leads to, and a hint."""
-    mistakes = {name: [Wrong(*row[1:]) for row in rows if row[0] == name] for name in right}
-    return Numbers(id, right, mistakes)
-
-
-def _measured(
-    id: str, right: float, *rows: tuple[str, float, str], within: float = 0.05
-) -> Measurement:
-    return Measurement(id, right, [Wrong(*row) for row in rows], within=within)
-
-
-def _draws(id: str, right: Any, *rows: Any, known: Sequence[Mistake] = (), **more: Any) -> Draws:
-    return Draws(id, right, [*known, *(Mistake(*row) for row in rows)], **more)
 
 
 def _scaled(kind: Callable[[float], Law], size: float, power: float = -0.5) -> Any:
@@ -43,29 +28,6 @@ def _half_empty(share: float, part: Any) -> Callable[[Shape], Law]:
 
 def _tails_cut(std: float) -> Law:
     return cut_normal(std / cut_normal(1).std)
-
-
-def _named(**laws: Law) -> Callable[[str, Shape], Law | None]:
-    """Laws by a parameter's name or else its kind; what has none must stay as it was."""
-    return lambda name, shape: laws.get(name, laws.get(name.split("_")[1]))
-
-
-def _net(**layers: Shape) -> dict[str, Any]:
-    """A net of dense layers whose weights are all one half, and its parameters."""
-
-    def build() -> Any:
-        from mxnet import cpu, init
-        from mxnet.gluon import nn
-
-        net = nn.Sequential(prefix="")
-        for name, (units, inputs) in layers.items():
-            net.add(nn.Dense(units, in_units=inputs, prefix=f"{name}_"))
-        net.initialize(init.Constant(0.5), ctx=cpu())
-        return net
-
-    weights = {f"{name}_weight": shape for name, shape in layers.items()}
-    biases = {f"{name}_bias": shape[:1] for name, shape in layers.items()}
-    return {"net": build, "shapes": weights | biases}
 
 
 _NO_FAN = "a unit that sums more inputs needs smaller weights"
@@ -110,7 +72,7 @@ _TAILS = [stats.truncnorm(2, 99, scale=0.05), stats.truncnorm(-99, -2, scale=0.0
 _ONCE = Law([(1 - _BEYOND**2, _CUT), *((_BEYOND**2 / 2, tail) for tail in _TAILS)])
 
 TASKS: list[Task] = [
-    _numbers(
+    numbers(
         "01-default",
         {"std": 0.1 / sqrt(3), "twenty layers": (16 * _STD) ** 20, "width": 300},
         ("std", "std for bound", 0.1, "is a the standard deviation of U(−a, a)?"),
@@ -121,7 +83,7 @@ TASKS: list[Task] = [
         ("width", "std for bound", 100, "is the variance of U(−a, a) equal to a²?"),
         ("width", "std for variance", sqrt(300), "n σ² must be 1, not n σ"),
     ),
-    _draws(
+    draws(
         "01-bound",
         _scaled(uniform, _EACH),
         ("std for bound", _scaled(uniform, _EACH / sqrt(3)), "what is the σ of U(−a, a)?"),
@@ -134,13 +96,13 @@ TASKS: list[Task] = [
         ("normal for uniform", _scaled(normal, _EACH), "a uniform law is asked for"),
         arguments=lambda shape: (prod(shape[1:]), 4, 0.1),
     ),
-    _draws(
+    draws(
         "01-repair",
-        _named(weight=uniform(_STD), bias=constant(0)),
-        ("old weights", _named(weight=constant(0.5), bias=constant(0)), _FORCE),
-        **_net(first=(64, 64), second=(64, 64), last=(10, 64)),
+        named(weight=uniform(_STD), bias=constant(0)),
+        ("old weights", named(weight=constant(0.5), bias=constant(0)), _FORCE),
+        **net(first=(64, 64), second=(64, 64), last=(10, 64)),
     ),
-    _measured(
+    measured(
         "01-relu",
         16 * _STD / sqrt(2),
         ("layer without activation", 16 * _STD, "did the signal pass a ReLU?"),
@@ -149,7 +111,7 @@ TASKS: list[Task] = [
         ("variance for std", (16 * _STD) ** 2 / 2, "that is the factor of E[h²]"),
         ("std for rms", 0.377, "after a ReLU the mean is not 0: take √E[h²]"),
     ),
-    _numbers(
+    numbers(
         "02-spread",
         {
             "Xavier": 40**-0.5,
@@ -167,7 +129,7 @@ TASKS: list[Task] = [
         ("MSRAPrelu", "wrong fan", sqrt(2 / 1.0625 / 60), _MEAN_FAN),
         ("Orthogonal", "wrong side", sqrt(1 / 20), "a row has length 1: how many entries has it?"),
     ),
-    _numbers(
+    numbers(
         "02-gradients",
         {"W1": 0, "b1": 0, "W2": 1, "b2": 1, "after one step": 4},
         ("W1", "way back", 1, _WAY),
@@ -177,7 +139,7 @@ TASKS: list[Task] = [
         ("after one step", "still at zero", 2, "W2 has moved: what does it let through now?"),
         ("after one step", "way back", 3, "W1 and b1 are reached by the same way"),
     ),
-    _draws(
+    draws(
         "02-xavier",
         _XAVIER["right"],
         ("fan forgotten", _scaled(normal, sqrt(0.3), -1), "Xavier divides by the fan"),
@@ -186,7 +148,7 @@ TASKS: list[Task] = [
         known=_XAVIER["mistakes"],
         arguments=lambda shape: (0.3 / prod(shape[1:]), prod(shape[1:])),
     ),
-    _draws(
+    draws(
         "02-repair",
         _HE["right"],
         ("first axis", lambda shape: normal(sqrt(2 / shape[0])), _AXIS),
@@ -199,14 +161,14 @@ TASKS: list[Task] = [
         known=_HE["mistakes"],
         arguments=lambda shape: (shape,),
     ),
-    _measured(
+    measured(
         "02-start",
         23.1,  # measured with 16 seeds, which differ by 0.2
         ("not divided", 69.4, "there are three factors of ten from 1e-2 to 1e-5"),
         ("one for three", 34.7, "how many factors of ten are there from 1e-2 to 1e-5?"),
         ("factor e", 10.0, "that is for a factor of e, not of ten"),
     ),
-    _numbers(
+    numbers(
         "03-winner",
         {"A": 2, "B": 1, "C": 1, "D": 1, "E": 2},
         ("A", "first wins", 3, "the net was initialized after the block"),
@@ -216,30 +178,30 @@ TASKS: list[Task] = [
         *((name, "value for a rule", 4, _VALUE) for name in ("D", "E")),
         ("E", "first wins", 3, "the net was initialized after the block"),
     ),
-    _draws(
+    draws(
         "03-by-name",
-        _named(**_LAWS, bias=constant(0.1)),
-        ("default for a bias", _named(**_LAWS, bias=constant(0)), _DEFAULT),
+        named(**_LAWS, bias=constant(0.1)),
+        ("default for a bias", named(**_LAWS, bias=constant(0)), _DEFAULT),
         *(
-            (name, _named(weight=constant(weight), bias=constant(bias)), hint)
+            (name, named(weight=constant(weight), bias=constant(bias)), hint)
             for name, weight, hint in (("last pattern", 1, _LAST), ("old weights", 0.5, _FORCE))
             for bias in (0, 0.1, 1)
         ),
-        **_net(body0=(64, 64), body1=(64, 64), head=(10, 64)),
+        **net(body0=(64, 64), body1=(64, 64), head=(10, 64)),
     ),
-    _draws(
+    draws(
         "03-head",
-        _named(**_HEAD),
-        ("bias ignores its block", _named(**_NO_BIAS), _DEFAULT),
-        ("body drawn anew", _named(**_HEAD, **_DRAWN), _BODY),
-        ("body drawn anew", _named(**_NO_BIAS, **_DRAWN), f"{_BODY} And {_DEFAULT}"),
-        ("bias ignores its block", _named(**_BLOCK), f"the weights got −2.2; {_DEFAULT}"),
-        ("nothing repaired", _named(**_BLOCK, **_DRAWN), "new_head did the same"),
-        ("old weights", _named(**_OLD), _FORCE),
-        ("old weights", _named(**{**_HEAD, "head_weight": constant(0.5)}), _FORCE),
-        **_net(body=(64, 64), head=(1, 64)),
+        named(**_HEAD),
+        ("bias ignores its block", named(**_NO_BIAS), _DEFAULT),
+        ("body drawn anew", named(**_HEAD, **_DRAWN), _BODY),
+        ("body drawn anew", named(**_NO_BIAS, **_DRAWN), f"{_BODY} And {_DEFAULT}"),
+        ("bias ignores its block", named(**_BLOCK), f"the weights got −2.2; {_DEFAULT}"),
+        ("nothing repaired", named(**_BLOCK, **_DRAWN), "new_head did the same"),
+        ("old weights", named(**_OLD), _FORCE),
+        ("old weights", named(**{**_HEAD, "head_weight": constant(0.5)}), _FORCE),
+        **net(body=(64, 64), head=(1, 64)),
     ),
-    _measured(
+    measured(
         "03-biases",
         log(10) - _BEST,
         ("loss for gain", _BEST, "that is the loss: by how much is it lower?"),
@@ -249,7 +211,7 @@ TASKS: list[Task] = [
         ("another logarithm", 0.3188, "this is log10: which one undoes the exponential?"),
         ("another logarithm", 0.3908, "this is log2: which one undoes the exponential?"),
     ),
-    _numbers(
+    numbers(
         "04-low",
         {"zeros": 0.6, "std": sqrt(784 / 30), "scatter": sqrt(90000 * 0.6 * 0.4)},
         ("zeros", "the others", 0.4, "that is the share of weights that are not zero"),
@@ -261,7 +223,7 @@ TASKS: list[Task] = [
         ("scatter", "of the share", sqrt(0.24 / 90000), "of the count, not of its share"),
         ("scatter", "rare events", sqrt(54000), "a coin has two sides: share · (1 − share)"),
     ),
-    _draws(
+    draws(
         "04-spike",
         _half_empty(0.3, stats.norm(0, 0.2)),
         ("rebound", _always(constant(0)), _REBOUND),
@@ -272,7 +234,7 @@ TASKS: list[Task] = [
         ("std of all", _half_empty(0.3, stats.norm(0, 0.2 / sqrt(0.7))), _OTHERS),
         arguments=lambda shape: (0.3, 0.2),
     ),
-    _draws(
+    draws(
         "04-cut",
         _always(cut_normal(0.05)),
         ("rebound", _always(constant(0)), _REBOUND),
@@ -284,7 +246,7 @@ TASKS: list[Task] = [
         ("widened", _always(_tails_cut(0.05)), "std is the one before the cut"),
         arguments=lambda shape: (0.05,),
     ),
-    _measured(
+    measured(
         "04-power",
         0.61,  # of 40,000 samples
         ("places only", 0.51, _EITHER),

@@ -1,13 +1,12 @@
 """Tasks of chapters 05 to 09: data for the judges."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import log, pi, prod, sqrt
-from typing import Any
 
 from scipy import stats
 
 from ..laws import Law, fans
-from .judges import Draws, Measurement, Mistake, Numbers, Task, Wrong
+from .judges import Draws, Mistake, Task
 from .mistakes import (
     Rule,
     constant,
@@ -17,29 +16,15 @@ from .mistakes import (
     uniform,
     variance_scaling,
 )
-
-
-def _numbers(id: str, right: Mapping[str, float], *rows: tuple[str, str, float, str]) -> Numbers:
-    """Rows are a number's name, a keyword, the value that the mistake leads to, and a hint."""
-    mistakes = {name: [Wrong(*row[1:]) for row in rows if row[0] == name] for name in right}
-    return Numbers(id, right, mistakes, of=len(right))
-
-
-def _measured(
-    id: str, right: float, *rows: tuple[str, float, str], within: float = 0.05, least: int = 5
-) -> Measurement:
-    return Measurement(id, right, [Wrong(*row) for row in rows], within=within, least=least)
+from .rows import draws, measured, named, net, numbers
 
 
 def _weights(id: str, scale: float, argument: float | None, *rows: tuple[str, Rule, str]) -> Draws:
-    """Normal weights of variance ``scale`` over fan-in, by a function of ``argument`` if any.
-
-    Rows are mistakes: a keyword, a law and a hint.
-    """
+    """Normal weights of variance ``scale`` over fan-in, by a function of ``argument`` if any."""
     rule = variance_scaling("normal", scale, "in")
     usual = [one for one in rule["mistakes"] if not one.keyword.endswith("left")]
-    mistakes = [*(Mistake(*row) for row in rows), *usual]
-    return Draws(id, rule["right"], mistakes, arguments=lambda shape: (argument,))
+    known = [*(Mistake(*row) for row in rows), *usual]
+    return draws(id, rule["right"], known=known, arguments=lambda shape: (argument,))
 
 
 def _over(scale: float, fan: int = 0, kind: Callable[[float], Law] = normal) -> Rule:
@@ -52,31 +37,11 @@ def _by_rows(kind: Callable[[float], Law], scale: float) -> Rule:
     return lambda shape: kind(sqrt(scale / shape[0]))
 
 
-def _trained() -> Any:
-    """A body and a head of which all numbers are 1."""
-    from mxnet import cpu, np
-    from mxnet.gluon import nn
-
-    net = nn.HybridSequential(prefix="")
-    for name, units in (("body_", 200), ("head_", 100)):
-        net.add(nn.Dense(units, in_units=200, prefix=name))
-    net.initialize(ctx=cpu())
-    for one in net.collect_params().values():
-        one.set_data(np.ones(one.shape))
-    return net
-
-
-def _head(weight: Law, bias: float = 0, body: Law | None = None) -> Any:
-    """Laws of ``_trained``: those of the head, and of what changes in the body if it is drawn."""
-    found = {"head_weight": weight, "head_bias": constant(bias)}
-    if body:
-        found |= {"body_weight": body, "body_bias": constant(-1)}
-    return lambda name, shape: found.get(name)
-
-
-_SMALL, _HE = cut_normal(0.01), sqrt(2 / 200)
-_ANEW = Law([(1.0, stats.uniform(-1 - sqrt(3) * _HE, 2 * sqrt(3) * _HE))])
-_ALL = Law([(1.0, stats.truncnorm(-2, 2, loc=-1, scale=0.01))])
+_HE = sqrt(2 / 200)  # standard deviation of He's rule in the net of 09-head
+_SMALL, _OLD = cut_normal(0.01), 0.5  # the head's law, and what all weights were before
+_BY_HE = Law([(1.0, stats.uniform(-_OLD - sqrt(3) * _HE, 2 * sqrt(3) * _HE))])  # the change by it
+_CHANGE = Law([(1.0, stats.truncnorm(-2, 2, loc=-_OLD, scale=0.01))])
+_REACH, _LAW = "which blocks does this reach?", "which law was the head to get?"
 _EDGE = 1.54967  # σ_w of tanh at σ_b = ½
 _CONV = 0.07 * 12 / sqrt(3)  # gain of the default at 16 channels, 3 × 3
 _DOCSTRING = "which law does the docstring name, and what is its standard deviation?"
@@ -91,7 +56,7 @@ _PROPORTIONAL = "which is proportional to the weights, the variance or its root?
 _BACK = "is this the factor on the way forward? On its way back the gradient grows"
 
 TASKS: list[Task] = [
-    _numbers(
+    numbers(
         "05-sizes",
         {"linear": 3.0**-10, "relu": 2.0**-10, "rms": 2.0**-5, "gradient": 0.25},
         ("linear", "variance for std", 1, "what is the variance of U(−a, a)? It is not a²"),
@@ -119,7 +84,7 @@ TASKS: list[Task] = [
         ("uniform of bound std", _over(2 / 3, 0, uniform), _DOCSTRING),
         ("uniform, first axis", _by_rows(uniform, 2), f"{_DOCSTRING} And {_INPUTS}"),
     ),
-    _measured(
+    measured(
         "05-growth",
         1.21,
         ("rms for square", 1.1, _SQUARE),
@@ -127,7 +92,7 @@ TASKS: list[Task] = [
         ("layer without activation", 25 / 9, "is there a tanh behind each layer?"),
         ("gain not squared", 1.0, "VarianceScaling takes the gain's square: what is it for 5/3?"),
     ),
-    _numbers(
+    numbers(
         "06-relu",
         {"chi_1": 0.72, "q*": 0.25 / 0.28, "xi": -1 / log(0.72), "edge": sqrt(2), "q, layer 21": 6},
         ("chi_1", "layer without activation", 1.44, "which share of ReLU's slopes is 1?"),
@@ -143,7 +108,7 @@ TASKS: list[Task] = [
         ("q, layer 21", "std for variance", 11, "σ_b enters with its square"),
         ("q, layer 21", "biases forgotten", 1, "what do the biases add at each layer?"),
     ),
-    _numbers(
+    numbers(
         "06-padding",
         {"8": 0.013182, "16": 0.23460, "32": 0.54989, "64": 0.75824, "half": 29},
         ("8", "one axis", 0.11481, _ONE_AXIS),
@@ -160,7 +125,7 @@ TASKS: list[Task] = [
         ("std for variance", _over(_EDGE), _BY_VARIANCE),
         ("std for variance, wrong fan", _over(_EDGE, 1), f"{_BY_VARIANCE} And {_INPUTS}"),
     ),
-    _measured(
+    measured(
         "06-widths",
         1.99,
         ("log₁₀ for log", 0.86, "is this the logarithm to base 10?"),
@@ -168,7 +133,7 @@ TASKS: list[Task] = [
         ("rms for square", 0.99, "is this the logarithm of q, or that of its root?"),
         ("layer without activation", 1.22, "is there a ReLU between the layers?"),
     ),
-    _numbers(
+    numbers(
         "07-predict",
         {
             "scale": 0.4,
@@ -189,7 +154,7 @@ TASKS: list[Task] = [
         ("stream", "branch like its stream", 1.05**20, "the branch had variance 1, its stream k"),
         ("stream", "not divided", 21, "this is LSUV's stream: what does √20 change?"),
     ),
-    _numbers(
+    numbers(
         "07-two",
         {"1": 0.90266, "2": 1.06771, "4": 1.33540, "doubled": 4.43241},
         ("1", "factor 2 forgotten", 0.80606, _DIFFERENCE),
@@ -200,7 +165,7 @@ TASKS: list[Task] = [
         ("2", "variance for std", 1.75001, _STD),
         ("doubled", "variance for std", 1.48870, _STD),
     ),
-    _measured(
+    measured(
         "07-lsuv",
         1,
         ("variance for std", 2.05, _PROPORTIONAL),
@@ -208,7 +173,7 @@ TASKS: list[Task] = [
         ("both", 0, "by what are the weights divided, and which h does the next layer get?"),
         within=0.1,
     ),
-    _measured(
+    measured(
         "07-slope",
         1.2436,
         ("slope forgotten", pi / (pi - 1), "this is ReLU's factor: is the slope 0.2?"),
@@ -216,7 +181,7 @@ TASKS: list[Task] = [
         ("forward for backward", 0.79, _BACK),
         ("no norm", 0.97, "does the norm use the batch, as in training?"),
     ),
-    _numbers(
+    numbers(
         "08-sizes",
         {"stream": 1.01**100, "1/L": 1.0001**100, "logits": 0.125, "power": 1.5},
         ("stream", "a for a²", 1.1**100, "a block multiplies by 1 + a²"),
@@ -241,7 +206,7 @@ TASKS: list[Task] = [
         ("factor 2 forgotten", _over(1 / 16), "what does He's rule ask for behind a ReLU?"),
         ("branches forgotten", _over(2), "this is He's rule: and GPT-2's factor?"),
     ),
-    _measured(
+    measured(
         "08-attention",
         3.68,
         ("1/√d forgotten", 0.25, "the logits have variance d: what brings it to 1?"),
@@ -249,7 +214,7 @@ TASKS: list[Task] = [
         ("wrong axis", 3.22, "along which axis should the weights of one query sum to 1?"),
         within=0.03,
     ),
-    _measured(
+    measured(
         "08-post",
         0.25,
         ("pre-norm", 0.447, "does the norm stand behind the sum, or before the branch?"),
@@ -259,7 +224,7 @@ TASKS: list[Task] = [
         within=0.12,
         least=8,
     ),
-    _numbers(
+    numbers(
         "09-numbers",
         {"gain": _CONV, "rms": (_CONV / sqrt(2)) ** 3, "first loss": log(5)},
         ("gain", "bound for std", 0.84, "is ±0.07 the standard deviation?"),
@@ -274,7 +239,7 @@ TASKS: list[Task] = [
         ),
         ("first loss", "log₁₀ for log", log(5, 10), "what is the base of the logarithm?"),
     ),
-    _measured(
+    measured(
         "09-cured",
         0.87,
         ("one is sick", 0.65, "is one of the three still sick? Ask again after its cure"),
@@ -283,24 +248,18 @@ TASKS: list[Task] = [
         within=0.08,
         least=9,
     ),
-    Draws(
+    draws(
         "09-head",
-        _head(_SMALL),
-        [
-            Mistake(
-                "nothing repaired", _head(uniform(_HE), 0, _ANEW), "which blocks does it reach?"
-            ),
-            Mistake("all drawn anew", _head(_SMALL, 0, _ALL), "which blocks does it reach?"),
-            Mistake("nothing drawn", _head(constant(1), 1), "values stay without force_reinit"),
-            Mistake("normal for truncated", _head(normal(0.01)), "may weights lie beyond 0.02?"),
-            Mistake("He's rule", _head(uniform(_HE)), "which law was the head to get?"),
-            Mistake("He's rule", _head(truncated_normal(_HE)), "which law was the head to get?"),
-        ],
-        shapes={f"{name}_weight": (n, 200) for name, n in (("body", 200), ("head", 100))}
-        | {"body_bias": (200,), "head_bias": (100,)},
-        net=_trained,
+        named(head_weight=_SMALL),
+        ("nothing repaired", named(head_weight=uniform(_HE), body_weight=_BY_HE), _REACH),
+        ("all drawn anew", named(head_weight=_SMALL, body_weight=_CHANGE), _REACH),
+        ("nothing drawn", named(head_weight=constant(_OLD)), "values stay without force_reinit"),
+        ("normal for truncated", named(head_weight=normal(0.01)), "may weights lie beyond 0.02?"),
+        ("He's rule", named(head_weight=uniform(_HE)), _LAW),
+        ("He's rule", named(head_weight=truncated_normal(_HE)), _LAW),
+        **net(body=(200, 200), head=(100, 200)),
     ),
-    _measured(
+    measured(
         "09-labels",
         0.1,
         ("trained images", 0.38, "were these images trained on? Take those of validation"),
