@@ -71,6 +71,15 @@ def links_of_solutions(app, docname, source):
         source[0] = text.replace("](solutions/", "](")
 
 
+def number_chapters(app, env):
+    """Their titles, wherever they are listed, begin with the number that the text calls them by."""
+    for docname, title in env.titles.items():
+        if number := re.match(r"\d\d(?=-)", docname):
+            title.insert(0, nodes.Text(f"{number[0]} "))
+            entry = next(env.tocs[docname].findall(nodes.reference))
+            entry.insert(0, nodes.Text(f"{number[0]} "))
+
+
 def beside(app, docname: str) -> nodes.paragraph:
     """Links to open a chapter on Binder, to keep it, and to its exercises."""
     links = {}
@@ -153,5 +162,6 @@ def load_sliders(app, docname, template, context, doctree):
 
 def setup(app):
     app.connect("source-read", links_of_solutions)
+    app.connect("env-updated", number_chapters)
     app.connect("doctree-resolved", arrange)
     app.connect("html-page-context", load_sliders)
