@@ -21,7 +21,7 @@ LOOK = """() => {
         box.right = Math.max(box.right, right);
         box.bottom = Math.max(box.bottom, bottom);
     }
-    const heading = slide.querySelector('h1, h2');
+    const heading = slide.querySelector('h1, h2, h3');
     return {
         ...box,
         words: slide.innerText.trim(), notes: slide.querySelectorAll('aside').length,
