@@ -15,7 +15,7 @@ SLOWEST = 180  # seconds for one notebook; machines differ sevenfold
 
 # The longest modules, longest first: one that begins last would run beside an idle worker.
 LONGEST = """test_chapters_in_lab test_cuda_build test_sagemaker test_fresh_clone
-    test_book test_pdf test_slides
+    test_grading test_wicked test_book test_pdf test_slides
     07-let-the-data-decide 06-edge-of-chaos 05-keeping-signals-alive 08-residual-and-attention
     09-your-own-net test_chapter_08 test_explore_in_lab test_training_depth test_sweep test_record
     test_binder test_reproducible""".split()  # noqa: SIM905

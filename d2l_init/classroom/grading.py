@@ -37,9 +37,7 @@ NOT = "not graded: "
 Row = dict[str, str]
 
 
-def grade(
-    folder: Path, to: Path, workers: int | None = None, seconds: float = 120
-) -> str:
+def grade(folder: Path, to: Path, workers: int | None = None, seconds: float = 120) -> str:
     """Grades every notebook of a folder into the table ``to``; the table as text.
 
     The books are kept beside it, in a folder of their own. What stands in them is not run again,
