@@ -216,7 +216,7 @@ def mean_field(
     >>> theory = mean_field("tanh", 1.5, 0.2, depth=10)
     >>> round(theory.q_star, 4), round(theory.chi_1, 4), round(theory.xi_c, 2)
     (0.8709, 1.1009, 14.54)
-    >>> mean_field("relu", 2**0.5, 0, depth=50, width=100).spread[-1].round(2)
+    >>> round(float(mean_field("relu", 2**0.5, 0, depth=50, width=100).spread[-1]), 2)
     1.57
 
     Raises ValueError for a negative sigma, q0 that is not positive, c0 outside [−1, 1], depth or

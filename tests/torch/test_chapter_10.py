@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import nbformat
+
 from notebooks import form, prose
 
 CHAPTER = Path(__file__).parents[2] / "notebooks" / "10-the-same-in-pytorch.ipynb"

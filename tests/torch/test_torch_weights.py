@@ -40,7 +40,7 @@ def fits(values, one):
     return stats.kstest(rest[:20_000], dense[0].cdf).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda one: str(getattr(one, "keywords", one))[:40])
+@pytest.mark.parametrize("rule", RULES, ids=lambda one: repr(torch_weights.rule(one)))
 def test_each_function_draws_by_its_law(rule):
     torch.manual_seed(0)
     name = rule if isinstance(rule, str) else getattr(rule, "func", rule).__name__
