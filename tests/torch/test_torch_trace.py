@@ -346,7 +346,7 @@ def test_what_needs_mxnet_says_which_extra_brings_it(name):
 
 
 def test_the_gallery_is_mxnets():
-    with pytest.raises(ImportError, match="d2l_init.gallery needs MXNet"):
+    with pytest.raises(ImportError, match="gallery needs MXNet"):
         d2l_init.gallery(["ones"], (2, 2))
 
 
