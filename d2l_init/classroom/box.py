@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -168,28 +169,24 @@ def _stream(order: bytes, limits: Limits) -> bytes:
 
 
 def _give(stdin: Any, order: bytes) -> None:
-    try:
-        with stdin:
-            stdin.write(order)
-    except BrokenPipeError:
-        pass  # the box was not built; why stands on stderr
+    with suppress(BrokenPipeError), stdin:  # the box was not built; why stands on stderr
+        stdin.write(order)
 
 
 def _memory(process: Any) -> int:
     """Bytes that the processes of a box have for themselves."""
     taken = 0
-    try:
+    with suppress(psutil.NoSuchProcess):
         for child in psutil.Process(process.pid).children(recursive=True):
-            memory = child.memory_info()
-            taken += memory.rss - memory.shared
-    except psutil.NoSuchProcess:
-        pass  # it ended meanwhile; the next look counts again
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                memory = child.memory_info()
+                taken += memory.rss - memory.shared
     return taken
 
 
 def _threads_already() -> int:
     """This user's, which Linux before 5.14 counts against the limit of a box."""
-    mine = [process for process in psutil.process_iter(["uids"]) if process.info["uids"]]
-    return sum(
-        process.num_threads() for process in mine if process.info["uids"].real == os.getuid() != 0
-    )
+    me = os.getuid()
+    listed = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
+    mine = [info for info in listed if info["uids"] and info["uids"].real == me != 0]
+    return sum(info["num_threads"] or 0 for info in mine)
