@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-UNFOLDED = 64 * 2**20  # bytes at most, of the parcel and of each answer
+UNFOLDED = 24 * 2**20  # bytes at most, of the parcel and of all answers together
 MEMBERS = 200
 KEPT = 4 * 2**20  # characters of output, and in one piece of text:
 CUT = 20_000
@@ -56,28 +56,31 @@ def unpack(data: bytes, secrets: Sequence[str] = ()) -> Ran:
     except Exception as error:  # there is no end to what could be wrong
         raise ValueError(f"no report of the run: {type(error).__name__}") from None
     answers: dict[str, Answer | str] = {}
+    room = UNFOLDED
     for name, content in members.items():
         if name.endswith(".npz"):
             try:
-                answers[name[:-4]] = arrays(content)
+                answer = arrays(content, room)
+                room -= sum(array.nbytes for array in answer.values())
+                answers[name[:-4]] = answer
             except ValueError as error:
                 answers[name[:-4]] = f"what was handed in cannot be read: {error}"
     return Ran(outputs, answers, why)
 
 
-def arrays(npz: bytes) -> Answer:
+def arrays(npz: bytes, room: int = UNFOLDED) -> Answer:
     """The arrays of an ``.npz``: numbers and text alone; raises ValueError for all else.
 
     ``numpy.load`` would believe the sizes that a file claims, and parse a header of any length.
     """
-    return {name.removesuffix(".npy"): _array(data) for name, data in _members(npz).items()}
+    return {name.removesuffix(".npy"): _array(data) for name, data in _members(npz, room).items()}
 
 
-def _members(data: bytes) -> dict[str, bytes]:
+def _members(data: bytes, room: int = UNFOLDED) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             listed = archive.infolist()
-            if len(listed) > MEMBERS or sum(one.file_size for one in listed) > UNFOLDED:
+            if len(listed) > MEMBERS or sum(one.file_size for one in listed) > room:
                 raise ValueError("it holds more than it may")
             if any(one.compress_type not in (0, zipfile.ZIP_DEFLATED) for one in listed):
                 raise ValueError("it is packed in another way than ours")

@@ -17,7 +17,7 @@ from nbformat import v4
 from .box import NotGraded
 
 LARGEST = 20 * 2**20  # bytes of a file, most of them outputs
-LONGEST = 10**6  # characters of all its cells
+LONGEST = 200_000  # characters of all its cells
 CELLS = 500
 STUDENT = re.compile(r"\w[\w .,'@-]*")
 
