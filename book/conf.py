@@ -1,5 +1,6 @@
 """The book: the chapters as they are recorded, by Sphinx. ``make book`` builds it."""
 
+import json
 import re
 import sys
 import tomllib
@@ -50,6 +51,9 @@ if tags.has("paper"):  # noqa: F821
     mathjax3_config = {"chtml": {"fontURL": "_static/woff-v2"}}
 
 
+MARK = re.compile(r"### (BEGIN|END) SOLUTION")
+
+
 def first_sentence(text: str) -> str:
     return re.match(r".+?[.?!](?=\s|$)|.+", text, re.S)[0]
 
@@ -64,11 +68,13 @@ def figure(image: nodes.image, caption: nodes.paragraph, file: str, name: str) -
     return nodes.figure("", link, nodes.caption("", "", *text), ids=[name])
 
 
-def links_of_solutions(app, docname, source):
-    """A solution's text is that of its exercise, which stands one folder above."""
+def without_marks(app, docname, source):
+    """A solution without nbgrader's marks of where it begins and ends."""
     if docname.startswith("exercises/solutions/"):
-        text = re.sub(r"\]\(\.\./(?!\.\.)", "](../../", source[0])
-        source[0] = text.replace("](solutions/", "](")
+        notebook = json.loads(source[0])
+        for cell in notebook["cells"]:
+            cell["source"] = [line for line in cell["source"] if not MARK.search(line)]
+        source[0] = json.dumps(notebook)
 
 
 def number_chapters(app, env):
@@ -161,7 +167,7 @@ def load_sliders(app, docname, template, context, doctree):
 
 
 def setup(app):
-    app.connect("source-read", links_of_solutions)
+    app.connect("source-read", without_marks)
     app.connect("env-updated", number_chapters)
     app.connect("doctree-resolved", arrange)
     app.connect("html-page-context", load_sliders)

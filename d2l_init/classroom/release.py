@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from posixpath import join, normpath
 from typing import Any
 
 import nbformat
@@ -17,6 +20,7 @@ from traitlets.config import Config
 
 ROOT = Path(__file__).parents[2]
 EXERCISES = ROOT / "notebooks" / "exercises"
+LINK = re.compile(r"\[([^]]*)\]\(([\w./-]+\.ipynb)\)")
 SELF_STUDY = "self-study"  # the tag of cells for readers without a teacher
 
 
@@ -44,12 +48,20 @@ def students(folder: Path = EXERCISES) -> list[Path]:
         notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         for step in (ClearSolutions, ClearOutput):
             notebook, _ = step(config=config).preprocess(notebook, {})
+        _link(notebook, lambda to: f"[{to[1]}]({normpath(join('solutions', to[2]))})")
         text = nbformat.writes(notebook) + "\n"  # type: ignore[no-untyped-call]
         target = folder / f"{name}.ipynb"
         if not target.exists() or target.read_text(encoding="utf-8") != text:
             target.write_text(text, encoding="utf-8")
             changed.append(target)
     return changed
+
+
+def _link(notebook: Any, write: Callable[[re.Match[str]], str]) -> None:
+    """Writes links to notebooks anew, which in the solutions lead on from where these lie."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(write, cell.source)
 
 
 def assign(api: Any, name: str) -> Path:
@@ -61,6 +73,7 @@ def assign(api: Any, name: str) -> Path:
     notebook.cells = [
         cell for cell in notebook.cells if SELF_STUDY not in cell.metadata.get("tags", ())
     ]
+    _link(notebook, lambda to: to[1])  # the chapters are not where the class will have it
     root = Path(api.coursedir.root)
     source = root / "source" / name / f"{name}.ipynb"
     source.parent.mkdir(parents=True, exist_ok=True)
