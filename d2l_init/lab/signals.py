@@ -75,19 +75,19 @@ class Trace:
 
 @np.errstate(all="ignore")  # infinity and NaN are counted, not warned of
 def statistics(
-    values: Any, axis: int | None, activation: str, sums: Any = None, count: Any = np.count_nonzero
+    values: Any, axis: int | None, activation: str, sums: Any = None, count: Any = None
 ) -> dict[str, float]:
     """The columns ``mean`` to ``nonfinite`` of :func:`d2l_init.trace`; units lie along ``axis``.
 
     Arrays of another framework bring their own ``sums`` (see ``moments``) and ``count_nonzero``.
     """
+    nonzero = count or (lambda array: np.count_nonzero(array != 0))  # NumPy is slow at floats
 
     def share(mask: Any) -> float:
-        return float(count(mask)) / size if (size := prod(mask.shape)) else nan
+        return float(nonzero(mask)) / size if (size := prod(mask.shape)) else nan
 
     mean, std, square = moments(values, sums=sums)
-    zeros = values == 0
-    zero = share(zeros)
+    zero = 1 - share(values)
     others = tuple(other for other in range(values.ndim) if other != axis)
     low, high = BOUNDS.get(activation, (nan, nan))
     return {
@@ -95,7 +95,7 @@ def statistics(
         "std": std,
         "mean_square": square,
         "zero": zero,
-        "dead": share(zeros.all(others) if others else zeros) if zero > 0 else zero,
+        "dead": share((values == 0).all(others) if others else values == 0) if zero > 0 else zero,
         "saturated": share((values < low) | (values > high)) if low < high else nan,
         "nonfinite": 0.0 if isfinite(square) else share(values - values != 0),
     }

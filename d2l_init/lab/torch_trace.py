@@ -312,8 +312,8 @@ def _summed(tensors: Any, shift: float, kind: Any) -> tuple[float, float]:
     for tensor in tensors:
         for part in tensor.detach().reshape(-1).split(CHUNK):
             wide = part.to(kind) - shift if shift else part.to(kind)
-            found.append(torch.stack([wide.sum(), wide.dot(wide)]))
-    total, squares = torch.stack(found).cpu().double().sum(0).tolist()
+            found += [wide.sum(), wide.dot(wide)]
+    total, squares = torch.stack(found).view(-1, 2).cpu().double().sum(0).tolist()
     return float(total), float(squares)
 
 
