@@ -9,6 +9,11 @@ from notebooks.rerun import sanitized
 from notebooks import form, prose
 
 CHAPTERS = form.chapters()
+EVERY = [
+    path
+    for folder in (".", "exercises", "exercises/solutions")
+    for path in sorted((CHAPTERS[0].parent / folder).glob("[0-9]*.ipynb"))
+]
 
 
 def read(path):
@@ -28,6 +33,15 @@ def test_a_chapter_keeps_the_form(path):
 @pytest.mark.parametrize("path", CHAPTERS[1:], ids=lambda path: path.stem)
 def test_a_chapter_leads_to_its_own_exercises(path):
     assert form.exercises(read(path)) == [f"exercises/{path.name}"]
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_each_link_to_a_file_leads_to_one(path):
+    cells = nbformat.read(path, 4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+\.(?:ipynb|md|py|sh))[^)]*\)", text)
+    assert links
+    assert [link for link in links if not (path.parent / link).is_file()] == []
 
 
 @pytest.mark.parametrize("path", CHAPTERS[1:], ids=lambda path: path.stem)
