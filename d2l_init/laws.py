@@ -164,8 +164,8 @@ def refusal(name: str, shape: Sequence[int], error: ValueError) -> ValueError:
 
 def created(initializer: Any) -> Any:
     """The initializer that a registered name stands for; ValueError for what can't be one."""
-    name = initializer if isinstance(initializer, str) else _module_of(initializer)
-    if name == "torch.nn.init" or name.endswith("_"):  # PyTorch's, which draw in place
+    in_place = isinstance(initializer, str) and initializer.endswith("_")  # a name of PyTorch's
+    if in_place or _module_of(initializer) == "torch.nn.init":
         return import_module(".torch_weights", __package__).rule(initializer)
     if isinstance(initializer, type) or isroutine(initializer):
         name = initializer.__name__

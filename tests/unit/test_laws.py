@@ -145,6 +145,16 @@ def test_ones_own_class_gets_a_law_by_a_method():
     assert law(Mine(), (8, 4)).atoms == {0.25: 1}
 
 
+def test_a_class_written_in_a_notebook_is_not_taken_for_one_of_pytorchs():
+    class Mine(init.Initializer):
+        __module__ = "__main__"
+
+        def law(self, shape):
+            return Law([(1, 0.25)])
+
+    assert law(Mine(), (8, 4)).atoms == {0.25: 1}
+
+
 def test_names_and_dumped_texts_work():
     assert law("xavier", (8, 4)).std == law(init.Xavier(), (8, 4)).std
     assert law(di.Sparse(2).dumps(), (8, 4)).atoms == {0.0: 0.5}
