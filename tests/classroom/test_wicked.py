@@ -12,7 +12,7 @@ from classes import Student, classroom, grade, notebook
 
 NAME = "01-default-initialization"
 TASKS = NUMBERS, BOUND, REPAIR, MEASURED = "01-default", "01-bound", "01-repair", "01-relu"
-LIMIT = 40  # seconds for one notebook
+LIMIT = 30  # seconds for one notebook
 
 # What stands in a cell of the student's own at the end, after all checks; why it is not graded.
 ENDS = {
@@ -45,13 +45,14 @@ HARMLESS = {
         "import os\n"
         "seen = [os.path.join(place, name) for place, _, names in os.walk('/') for name in names]\n"
         "ours = [name for name in seen if name.endswith(('.ipynb', '.db', '.csv', '/secret'))]\n"
-        "print('seen', [name for name in ours if not name.startswith(('/usr', os.__file__[:-6]))"
+        "system = '/usr', '/lib', os.__file__[:-6]\n"
+        "print('seen', [name for name in ours if not name.startswith(system)"
         " and 'site-packages' not in name])",
         r"seen \[\]",
     ),
     "memory": ("held = []\nwhile True: held.append(b'x' * 10**7)", "MemoryError"),
 }
-LOUD = {"output": "print('x' * 10**8)", "lines": "for _ in range(10**6): print('x' * 99)"}
+LOUD = "print('x' * 10**8)", "for _ in range(10**6): print('x' * 99)"
 
 # What stands in the place of an honest answer to a task.
 FORGING = """
@@ -87,36 +88,40 @@ FORGED = [  # four in a notebook
     "os.remove(path(TASK))",
 ]
 
-EVERYTHING = [
-    "class Everything(float):",
-    "    __eq__ = __le__ = __ge__ = __lt__ = __gt__ = lambda *any: True",
-    "    __hash__ = float.__hash__",
-    "    __getattr__ = lambda *any: Everything()",
-    "    __getitem__ = __call__ = lambda *any: Everything()",
-    "predicted = {name: Everything(1) for name in ('std', 'twenty layers', 'width')}",
-]
-# Cells of the student's own at the top, with no other answers: no points for any.
+# A student who knows no answer, by task; and what might turn that into points, in a cell before.
+WRONG = {
+    NUMBERS: "predicted = {name: 1.0 for name in ('std', 'twenty layers', 'width')}",
+    BOUND: "def uniform_for(inputs, layers, target): return init.Uniform(0.5)",
+    REPAIR: "def repaired(net): net.initialize(init.Constant(0.3), force_reinit=True)",
+    MEASURED: "factors = [1.0, 1.1, 1.2, 1.3, 1.4]",
+}
 TRICKS = {
-    "asserts dropped": [
-        "import ast",
-        "class Drop(ast.NodeTransformer):",
-        "    visit_Assert = visit_If = visit_Raise = lambda self, node: ast.Pass()",
-        "get_ipython().ast_transformers.append(Drop())",
-    ],
-    "own check": [
-        "import d2l_init",
-        "d2l_init.check = lambda task, answer: f'{task}: 3 of 3 points'",
-    ],
-    "own judge": [
-        "from d2l_init.classroom import judges, verdicts",
-        "for kind in (judges.Numbers, judges.Draws, judges.Measurement):",
-        "    kind.judge = lambda self, arrays: verdicts.Verdict(self.id, self.of, self.of, [])",
-    ],
-    "own numpy": ["import numpy", "numpy.isclose = numpy.allclose = lambda *a, **k: True"],
-    "own mxnet": [
-        "import mxnet",
-        "mxnet.gluon.Parameter.data = lambda self, ctx=None: mxnet.nd.ones(self.shape)",
-    ],
+    "nothing": "",
+    "asserts dropped": """
+import ast
+class Drop(ast.NodeTransformer):
+    visit_Assert = visit_Raise = lambda self, node: ast.Pass()
+get_ipython().ast_transformers.append(Drop())""",
+    "own check": """
+import d2l_init
+d2l_init.check = lambda task, answer: task + ": 3 of 3 points"
+""",
+    "own judge": """
+from d2l_init.classroom import judges, verdicts
+for kind in (judges.Numbers, judges.Draws, judges.Measurement):
+    kind.judge = lambda self, arrays: verdicts.Verdict(self.id, self.of, self.of, [])
+import numpy
+numpy.isclose = numpy.allclose = lambda *given, **more: True""",
+    "own mxnet": """
+import mxnet
+mxnet.gluon.Parameter.data = lambda self, ctx=None: mxnet.nd.ones(self.shape)""",
+    "everything": """
+class Everything(float):
+    __eq__ = __le__ = __ge__ = __lt__ = __gt__ = lambda *given: True
+    __hash__ = float.__hash__
+    __getattr__ = __getitem__ = __call__ = lambda *given: Everything(1)
+d2l_init_check = __import__("d2l_init").check
+__import__("d2l_init").check = lambda task, answer: d2l_init_check(task, Everything(1))""",
 }
 
 
@@ -124,22 +129,22 @@ def students(released):
     def student(*without):
         return Student(released, NAME, without)
 
-    made = {"honest one": student(), "honest two": student()}
+    made = {"honest": student()}
     made |= {who: student(REPAIR, MEASURED).add(*lines) for who, (lines, _) in ENDS.items()}
     made["harmless"] = student(REPAIR, MEASURED)
     for source, _ in HARMLESS.values():
         made["harmless"].add(source)
-    made |= {who: student(REPAIR, MEASURED).add(source) for who, source in LOUD.items()}
+    made["loud"] = student(REPAIR, MEASURED).add(LOUD[0]).add(LOUD[1])
     for number in range(0, len(FORGED), len(TASKS)):
         forger = made[f"forger {number}"] = student().add(FORGING)
         forger.points = {}
         for task, line in zip(TASKS, FORGED[number:], strict=False):
             forger.add(line.replace("TASK", repr(task)))
-    for who, lines in TRICKS.items():
+    for who, trick in TRICKS.items():
         made[who] = student(*TASKS)
-        made[who].cells.insert(0, made[who].add(*lines).cells.pop())
-    made["everything"] = student(*TASKS)
-    made["everything"].cell(f"{NUMBERS}-answer")["source"] = "\n".join(EVERYTHING)
+        made[who].cells.insert(0, made[who].add(trick).cells.pop())
+        for task, source in WRONG.items():
+            made[who].cell(f"{task}-answer")["source"] = source
     return made
 
 
@@ -150,7 +155,7 @@ def odd_files(folder, solved):
     def file(who):
         return folder / f"{who}_{NAME}.ipynb"
 
-    os.symlink(file("honest one"), file("link"))
+    os.symlink(file("honest"), file("link"))
     os.mkfifo(file("pipe"))
     file("empty").touch()
     file("words").write_text("I have lost my notebook.")
@@ -192,7 +197,7 @@ class Batch:
         self.made = students(released)
         for who, student in self.made.items():
             student.hand_in(handed_in, who)
-        self.refused = odd_files(handed_in, self.made["honest one"])
+        self.refused = odd_files(handed_in, self.made["honest"])
         before, begin = digest(handed_in), time.monotonic()
         self.rows = grade(handed_in, self.grades, "--seconds", LIMIT)
         self.seconds = time.monotonic() - begin
@@ -210,10 +215,9 @@ def batch(released, tmp_path_factory):
     return Batch(released, tmp_path_factory.mktemp("wicked"))
 
 
-def test_honest_students_of_the_same_batch_have_all_their_points(batch):
-    for who in ("honest one", "honest two"):
-        row = batch.rows[who]
-        assert (float(row["points"]), row["status"]) == (10, "waits for a reader")
+def test_an_honest_student_of_the_same_batch_has_all_points(batch):
+    row = batch.rows["honest"]
+    assert (float(row["points"]), row["status"]) == (10, "waits for a reader")
 
 
 @pytest.mark.parametrize("who", ENDS)
@@ -224,7 +228,7 @@ def test_what_does_not_end_or_ends_too_early_is_not_graded_and_the_table_says_wh
 
 
 def test_what_ends_has_the_points_that_its_arrays_deserve(batch):
-    for who in set(batch.made) - set(ENDS):
+    for who in set(batch.made) - set(ENDS) - set(TRICKS):
         earned = float(batch.rows[who]["points"] or -1)
         assert earned == sum(batch.made[who].points.values()), (who, batch.rows[who])
 
@@ -238,9 +242,14 @@ def test_the_box_holds(batch, what):
     assert re.search(seen, json.dumps(cell["outputs"]))
 
 
-@pytest.mark.parametrize("who", LOUD)
-def test_what_is_kept_of_a_loud_notebook_is_short(batch, who):
-    assert len(json.dumps(batch.graded(who))) < 10**6
+@pytest.mark.parametrize("who", TRICKS)
+def test_no_trick_earns_what_the_wrong_answers_alone_do_not(batch, who):
+    plain, tricky = (float(batch.rows[one]["points"]) for one in ("nothing", who))
+    assert tricky <= plain < 5
+
+
+def test_what_is_kept_of_a_loud_notebook_is_short(batch):
+    assert len(json.dumps(batch.graded("loud"))) < 10**6
 
 
 def test_files_that_cannot_be_graded_are_listed_without_points_and_with_the_reason(batch):
@@ -265,11 +274,11 @@ def test_a_process_that_outlives_its_cell_ends_with_its_box(batch):
 
 def test_feedback_names_no_seed_and_no_other_student(batch):
     assert "(hidden),(hidden),(hidden)" in batch.feedback("harmless")
-    assert "honest one" not in batch.feedback("honest two")
+    assert not [who for who in [*ENDS, *TRICKS] if f">{who}<" in batch.feedback("honest")]
 
 
 def test_feedback_says_what_the_judge_says(batch):
-    assert f"{BOUND}: 3 of 3 points" in batch.feedback("honest one")
+    assert f"{BOUND}: 3 of 3 points" in batch.feedback("honest")
 
 
 def test_nothing_was_written_beside_the_books(batch):
@@ -280,5 +289,5 @@ def test_nothing_was_written_beside_the_books(batch):
 
 def test_the_table_can_be_shown_again_and_stays_as_it_is(batch):
     first = batch.grades.read_text()
-    assert "honest one" in classroom("table", batch.grades)
+    assert "honest" in classroom("table", batch.grades)
     assert batch.grades.read_text() == first
