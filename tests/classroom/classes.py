@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import fcntl
 import json
 import shutil
 import subprocess
@@ -20,7 +21,9 @@ def make_environment():
     if not shutil.which("bwrap"):
         pytest.skip("grading needs bubblewrap (Debian: apt-get install bubblewrap)")
     script = "only_uv=1; . .ci/ready.sh; . .ci/classroom.sh"
-    subprocess.run(["sh", "-c", script], cwd=ROOT, check=True)
+    with open(ROOT / "requirements/classroom.txt") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pytest's workers come here at the same time
+        subprocess.run(["sh", "-c", script], cwd=ROOT, check=True)
 
 
 def command(*words):
