@@ -30,7 +30,7 @@ test:
 test-torch:
 	@only_uv=1; $(ready); extra=torch version=3.13; . .ci/extra.sh; \
 	"$$uv" pip install --quiet --no-deps --no-build-isolation --offline --python "$$python" -e .; \
-	exec "$$python" -m pytest -c tests/torch/pytest.ini --rootdir . $(TESTS)
+	OMP_NUM_THREADS=1 exec "$$python" -m pytest -c tests/torch/pytest.ini --rootdir . $(TESTS)
 
 record:
 	@$(ready); "$$python" -m d2l_init record $(NOTEBOOKS) && "$$python" .ci/readme.py

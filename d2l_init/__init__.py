@@ -5,11 +5,14 @@ The package has four rooms::
     core      laws          what an initializer draws: Law, law, fans, gain
               initializers  those that MXNet lacks; base: into its memory; filling: with values
               plots         weights with their law on top; figures: what all figures share
+              frameworks    whose net it is: MXNet's or PyTorch's
     lab/      trace         what each block does to signals and gradients; signals: the record
               spectra       what layers do to directions; lsuv: scales that the data decide
               theory        what mean-field theory predicts of it
               diagnose      what is wrong with a net: case, what was measured; faults, the rules;
                             diagnosis, what was found, in words
+              watch         what a diagnosis notes; nested: arrays in tuples and dicts. Files named
+                            gluon_ or torch_ know one framework each, the others none
               training      many nets side by side; sweeps: grids of experiments
               plots         measurement and prediction in one figure; explore: with controls
     machine/  doctor        what is missing here; kernels and recording of notebooks

@@ -46,6 +46,11 @@ def trace(
       where there are none, gradients also where they are frozen. They are MXNet's, whose slope of
       SELU is a little off.
 
+    A ``torch.nn.Module`` is traced alike, by its modules' names. An attention and a parametrized
+    layer are one row each; an activation called as a function is no module and has none; what
+    ``torch.compile`` made is looked at as it was written. All of the net stays as it was, its mode,
+    buffers and gradients and the random stream too.
+
     ``training`` puts dropout and batch norm into training mode. ``bins``, a number or the edges for
     the outputs, keeps histograms: gradients get as many bins over their own range. Except for
     shapes that this pass settles (which draws their weights), the net is left as it was.
@@ -60,7 +65,8 @@ def trace(
     {'hidden': 0.0, 'relu': 1.5}
 
     Raises ValueError when net is no initialized block with parameters, X no array, one of y and
-    loss is missing, the loss is neither a number nor one for each example, or no block was called.
+    loss is missing, the loss is neither a number nor one for each example, or no block was called;
+    and for a PyTorch net that is scripted or checkpoints with ``use_reentrant=True``.
     """
     check_given(y, loss)
     recorder = made_for(net, ".lab.{}_trace")

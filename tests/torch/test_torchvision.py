@@ -18,7 +18,7 @@ LOSS = nn.CrossEntropyLoss()
 SIZES = {"alexnet": 64, "squeezenet1_1": 64, "inception_v3": 80, "maxvit_t": 224}
 LARGEST = ("regnet_y_128gf", "regnet_y_32gf", "vit_h_14", "vit_l_16", "vit_l_32", "convnext_large",
            "efficientnet_v2_l", "wide_resnet101_2", "regnet_x_32gf")  # fmt: skip
-FAMILIES = ["alexnet", "vgg11_bn", "resnet18", "densenet121", "googlenet", "squeezenet1_1",
+FAMILIES = ["resnet18", "densenet121", "googlenet", "squeezenet1_1",
             "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5",
             "efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "vit_b_16", "swin_t"]  # fmt: skip
 
