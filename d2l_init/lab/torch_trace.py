@@ -39,7 +39,8 @@ def measured(
     """What :func:`d2l_init.trace` gives for a PyTorch module."""
     names = checked_modules(net)
     watched = {one: name for one, name in names.items()
-               if containers or own_parameters(one) or not list(one.children())}  # fmt: skip
+               if containers or [*one.parameters(recurse=False)] or not [*one.children()]
+               or parametrize.is_parametrized(one)}  # fmt: skip
     return traced(net, X, y, loss, Recorder(watched, bins, loss is not None), training=training)
 
 
@@ -103,10 +104,12 @@ def _settle(net: Any, inputs: Any) -> None:
     """A pass settles the shapes of lazy modules, which draws their weights."""
     if any(nn.parameter.is_lazy(parameter) for parameter in net.parameters()):
         modes = {module: module.training for module in net.modules()}
-        with torch.no_grad():
-            net.eval()(*inputs)
-        for module, mode in modes.items():
-            module.training = mode
+        try:
+            with torch.no_grad():
+                net.eval()(*inputs)
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
 
 
 @contextmanager

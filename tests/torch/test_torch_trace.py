@@ -7,7 +7,7 @@ import pytest
 import torch
 from nets import Block, batch, gradients, mlp, same, state
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
 
 import d2l_init
@@ -247,6 +247,15 @@ def test_of_a_parametrized_layer_the_weight_counts_that_it_uses():
     columns = ["std", "weights", "weight_std", "weight_grad_std", "grad_std"]
     np.testing.assert_allclose(second[columns].astype(float), first[columns].astype(float), 1e-5)
     assert same(state(normed), before)
+
+
+def test_a_spectral_norm_is_left_as_it_was():
+    net, (X, y) = mlp(1), batch()
+    spectral_norm(net[0])
+    before = state(net)
+    trace(net, X, y, LOSS, training=True)
+    d2l_init.diagnose(net, X, y, LOSS)
+    assert same(state(net), before)
 
 
 class Checkpointed(nn.Module):
