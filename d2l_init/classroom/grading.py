@@ -105,7 +105,9 @@ def _graded(
 ) -> Iterator[tuple[HandedIn, str]]:
     """Each file as soon as it is in the books, with why it is not, if so."""
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(
+        workers, spawn, initializer=_end_with, initargs=(os.getpid(),)
+    ) as pool:
         running = {}
         try:
             for one in files:
@@ -131,10 +133,12 @@ def _said(error: BaseException | None) -> str:
     return str(error or "") if known else f"{type(error).__name__}: {error}"
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     warnings.simplefilter("ignore")  # nbgrader's own, of SQLAlchemy 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
 
 
 def _mark(book: Path, one: HandedIn) -> Path:

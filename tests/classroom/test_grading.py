@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import time
 
+import psutil
 import pytest
 from classes import NAMES, ROOT, classroom, command, grade, rows
 from whole import class_of
@@ -34,13 +35,15 @@ class Class:
 
 @pytest.fixture(scope="module")
 def graded(released, tmp_path_factory):
-    """Killed in the midst of things, twice; then to its end."""
+    """Killed in the midst of things, three times; then to its end."""
     one = Class(released, tmp_path_factory.mktemp("class"))
-    for lines in (2, 4):
+    one.others = []
+    for lines in (0, 2, 4):
         run = one.start()
         for _ in range(lines):  # of the progress
             run.stderr.readline()
-        time.sleep(0.5)
+        time.sleep(0.5 if lines else 4)
+        one.others += psutil.Process(run.pid).children(recursive=True)
         run.send_signal(signal.SIGKILL)
         run.wait()
     one.before = one.marks()
@@ -56,6 +59,11 @@ def test_the_points_are_as_expected(graded):
 
 def test_what_was_graded_before_a_kill_is_not_graded_again(graded):
     assert 0 < graded.before < len(graded.expected)
+
+
+def test_what_a_killed_run_has_started_ends_too(graded):
+    assert graded.others
+    assert psutil.wait_procs(graded.others, timeout=30)[1] == []
 
 
 def test_the_statuses_say_who_is_read_by_a_teacher(graded):
