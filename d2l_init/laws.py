@@ -4,6 +4,7 @@ A law is what theory says before anything is drawn: mean, standard deviation, de
 lay it over histograms, the tests hold draws to it.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -165,7 +166,7 @@ def refusal(name: str, shape: Sequence[int], error: ValueError) -> ValueError:
 def created(initializer: Any) -> Any:
     """The initializer that a registered name stands for; ValueError for what can't be one."""
     in_place = isinstance(initializer, str) and initializer.endswith("_")  # a name of PyTorch's
-    if in_place or _module_of(initializer) == "torch.nn.init":
+    if "torch" in sys.modules and (in_place or _module_of(initializer) == "torch.nn.init"):
         return import_module(".torch_weights", __package__).rule(initializer)
     if isinstance(initializer, type) or isroutine(initializer):
         name = initializer.__name__

@@ -115,11 +115,10 @@ def _settle(net: Any, inputs: Any) -> None:
 @contextmanager
 def _one_by_one(net: Any) -> Iterator[None]:
     """No kernel stands for several modules, and the random stream stays where it was."""
-    device, fused = next(net.parameters()).device, torch.backends.mha.get_fastpath_enabled()
-    cpu = device.type == "cpu"
-    kind = "cuda" if cpu else device.type
+    devices = {p.device for p in net.parameters() if p.device.type == "cuda"}
+    fused = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([] if cpu else [device], device_type=kind))
+        stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(parametrize.cached())
         stack.enter_context(one_blas_thread())
         if "torch._dynamo" in sys.modules:  # something may be compiled
