@@ -26,6 +26,7 @@ GROWTH, BLOCKS = 1.3, 4  # √2 a block is the full branch's; sums of unit branc
 BIAS = 0.2  # nats that the classes' frequencies would save at once
 SMALL = 0.3  # rms of logits that move no chance by more than a third
 UPDATES = 1e-7, 0.05  # of the weights' size in a step; the guide is 1e-3
+NORMED = log(1.15)  # by which gradients grow at each norm of residual nets that train well
 EPSILON = 0.5  # of its gamma: what batch norm puts out when its ε is thrice the variance
 
 
@@ -266,16 +267,18 @@ def gradient(case: Case) -> Iterator[Finding]:
     # of the last two: an output layer may have large biases, a residual branch be small
     ends = sorted(sizes[k] for k in path[:2])
     top = {k: max(sizes[one] for one in case.layers if one <= k) for k in path}
+    around = {k for one in case.residual for k in one["rows"]}
     for sign, fault, known in ((-1, "gradient vanishes", top), (1, "gradient explodes", sizes)):
-        share = pooled = gates = 0.0
+        share = pooled = gates = normed = 0.0
         own, found = {}, []
         for after, k in pairwise(path):
             row = case.rows[after]
             share, gates = share + 1 / row["fan_in"], gates + GATES * row["recurrent"]
             entries = prod(case.rows[k]["shape"]) / case.inputs["examples"]
             pooled += log(max(1.0, entries / row["into"])) / 2
+            normed += NORMED * (after in around and after in case.normed)
             allowed = DEVIATIONS * sqrt(5 * share) / 2 + SLACK
-            allowed += 1.25 * share + pooled + gates if sign < 0 else 0.0
+            allowed += 1.25 * share + pooled + gates if sign < 0 else normed
             own[k] = sign * (sizes[k] - sizes[after])
             if -inf < known[k] and sign * (known[k] - ends[sign > 0]) > allowed:
                 found.append(k)

@@ -11,7 +11,7 @@ import torchvision
 from nets import gradients, same, state
 from torch import nn
 
-from d2l_init import trace
+from d2l_init import diagnose, trace
 from d2l_init.lab.torch_trace import own_parameters
 
 LOSS = nn.CrossEntropyLoss()
@@ -55,6 +55,14 @@ def check(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_gradients_are_plain_pytorchs_and_the_model_is_as_it_was(name):
     check(name)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2", "convnext_tiny", "vit_b_16"])
+def test_as_torchvision_draws_it_a_model_is_healthy(name):
+    torch.manual_seed(0)
+    X, y = torch.randn(8, 3, *[32 if name.startswith("vit") else 64] * 2), torch.arange(8)
+    found = diagnose(made(name), X, y, LOSS)
+    assert found.ok, found
 
 
 if __name__ == "__main__":
