@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
 import npm
 import psutil
 import pytest
-from launching import copy_project, make_lab
+from launching import copy_project, make_lab, started
 from notebooks.rerun import peak
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,23 @@ AUDIT = """async () => {
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
+    """As a reader starts it, in an environment that `make lab` installs."""
+    project, config, env = a_readers_place(tmp_path_factory)
+    with make_lab(project, env, config / "log", "PORT=8899") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def quick_lab(tmp_path_factory):
+    """The same JupyterLab in this environment, for what `make lab` adds nothing to."""
+    project, config, env = a_readers_place(tmp_path_factory)
+    command = [sys.executable, "-m", "jupyterlab", "--allow-root", "--ServerApp.ip=127.0.0.1"]
+    with started(command, project, env, config / "log") as made:
+        yield made
+
+
+def a_readers_place(tmp_path_factory):
+    """A copy of the project, a folder with JupyterLab's configuration, and the environment."""
     project = tmp_path_factory.mktemp("reader's é")  # what runs there changes nothing here
     copy_project(project)
     config = tmp_path_factory.mktemp("config")
@@ -84,8 +102,7 @@ def lab(tmp_path_factory):
         "JUPYTERLAB_WORKSPACES_DIR": str(config / "workspaces"),
         "OMP_NUM_THREADS": "1",  # nbval's kernels have two: the text must not depend on it
     }
-    with make_lab(project, env, config / "log", "PORT=8899") as started:
-        yield started
+    return project, config, env
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +112,9 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 def axe_source(folder):

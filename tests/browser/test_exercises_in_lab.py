@@ -1,4 +1,4 @@
-"""Every exercise as a student meets it: opened by `make lab`; two of them run, answered, checked.
+"""Every exercise as a student meets it: opened in JupyterLab; two of them run, answered, checked.
 
 PICTURES=1 in the environment keeps what was seen, tile by tile, in tests/artefacts.
 """
@@ -12,7 +12,7 @@ import seeing
 
 from notebooks import form
 
-lab, browser = seeing.lab, seeing.browser  # fixtures, one of each a module
+quick_lab, browser = seeing.quick_lab, seeing.browser  # fixtures, one of each a module
 EXERCISES = sorted((seeing.ROOT / "notebooks" / "exercises").glob("*.ipynb"))
 # A wrong answer for a cell that begins so, and what the verdict below it should say.
 ANSWERED = {
@@ -44,9 +44,9 @@ def opened(browser, lab, path):
 
 
 @pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
-def test_an_exercise_opens_with_its_headings_and_fits_the_page(browser, lab, path):
+def test_an_exercise_opens_with_its_headings_and_fits_the_page(browser, quick_lab, path):
     notebook = nbformat.read(path, 4)
-    with opened(browser, lab, path) as page:
+    with opened(browser, quick_lab, path) as page:
         assert page.locator(".jp-CodeCell").count() == len(form.code_cells(notebook))
         page.evaluate("() => window.jupyterapp.shell.activateById('table-of-contents')")
         seeing.settle(page)
@@ -57,10 +57,10 @@ def test_an_exercise_opens_with_its_headings_and_fits_the_page(browser, lab, pat
 
 
 @pytest.fixture(scope="module", params=ANSWERED)
-def run(request, browser, lab):
+def run(request, browser, quick_lab):
     """The number of an exercise and the page on which it was run as it came."""
     path = next(path for path in EXERCISES if path.name.startswith(request.param))
-    with opened(browser, lab, path) as page:
+    with opened(browser, quick_lab, path) as page:
         seeing.run_all(page)
         yield request.param, page
 

@@ -3,7 +3,7 @@
 import pytest
 import seeing
 
-lab, browser = seeing.lab, seeing.browser  # fixtures, one of each a module
+quick_lab, browser = seeing.quick_lab, seeing.browser  # fixtures, one of each a module
 PAGE = "00-start-here.ipynb"
 LABELS = ["initializer", "gain", "depth", "width", "activation", "seed"]
 SEEN = """() => {
@@ -15,9 +15,9 @@ OTHER = f"before => {{ const now = ({SEEN})(); return now.every((one, k) => one 
 
 
 @pytest.fixture(scope="module")
-def page(lab, browser):
+def page(quick_lab, browser):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    seeing.open_chapter(page, lab, PAGE)
+    seeing.open_chapter(page, quick_lab, PAGE)
     seeing.run_all(page)
     page.wait_for_selector(".noUi-handle")
     yield page

@@ -77,12 +77,17 @@ class Lab:
         return {link.laddr.ip for link in found if link.status == psutil.CONN_LISTEN}
 
 
-@contextmanager
 def make_lab(folder, env, log, *variables):
-    """Yields a Lab that `make lab` in this folder started, and ends it."""
+    """A context with a Lab that `make lab` in this folder started."""
+    return started(["make", "lab", *variables], folder, env, log)
+
+
+@contextmanager
+def started(command, folder, env, log):
+    """Yields the Lab that a command starts in this folder, and ends it."""
     with open(log, "wb") as out:
         process = subprocess.Popen(
-            ["make", "lab", *variables], cwd=folder, env=env | {"BROWSER": "true"},
+            command, cwd=folder, env=env | {"BROWSER": "true"},
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
     try:
