@@ -116,7 +116,7 @@ def pytest_collection_modifyitems(items):
     rank = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
     if not (os.environ.get("CI") or os.environ.get("REQUIRE_ALL")):
-        skip_marked(items, "install", "installs libraries again: set CI or REQUIRE_ALL")
+        skip_marked(items, "install", "installs more libraries: set CI or REQUIRE_ALL")
     if any(item.get_closest_marker("gpu") for item in items):
         from mxnet import context
 

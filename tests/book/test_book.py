@@ -18,6 +18,8 @@ import seeing
 from building import CHAPTERS, ROOT, captions, make
 from launching import copy_project
 
+pytestmark = pytest.mark.install
+
 browser = seeing.browser  # a fixture, one a module
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
 SECONDS = 60

@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from building import CHAPTERS, captions, make
 
+pytestmark = pytest.mark.install
+
 LONGEST = 5  # code lines of each chapter
 
 

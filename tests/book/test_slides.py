@@ -8,6 +8,8 @@ import pytest
 import seeing
 from building import CHAPTERS, captions, make
 
+pytestmark = pytest.mark.install
+
 browser = seeing.browser  # a fixture, one a module
 WIDTH, HEIGHT = 1280, 720
 SMALLEST = 0.6  # of the deck's letters

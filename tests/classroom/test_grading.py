@@ -11,6 +11,8 @@ import pytest
 from classes import NAMES, ROOT, classroom, command, grade, rows
 from whole import class_of
 
+pytestmark = pytest.mark.install
+
 NAME = NAMES[0]
 
 

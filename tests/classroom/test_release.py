@@ -9,6 +9,8 @@ from classes import NAMES, ROOT, SOLUTIONS, classroom, grading, notebook, tasks
 
 from d2l_init.classroom.tasks import TASKS
 
+pytestmark = pytest.mark.install
+
 REGION = re.compile(r"[^\n]*BEGIN SOLUTION.*?END SOLUTION[^\n]*", re.DOTALL)
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\.ipynb\)")
 STUBS = {"pass  # your code", "*Your answer*"}

@@ -10,6 +10,8 @@ import psutil
 import pytest
 from classes import Student, classroom, grade, notebook
 
+pytestmark = pytest.mark.install
+
 NAME = "01-default-initialization"
 TASKS = NUMBERS, BOUND, REPAIR, MEASURED = "01-default", "01-bound", "01-repair", "01-relu"
 LIMIT = 30  # seconds for one notebook
