@@ -55,7 +55,7 @@ publish:
 	@$(ready); "$$python" .ci/address.py && "$$python" .ci/readme.py
 
 classroom:
-	@$(ready); . .ci/classroom.sh; exec "$$grader" -m d2l_init classroom $(DO)
+	@$(ready); extra=classroom; . .ci/extra.sh; exec "$$python" -m d2l_init classroom $(DO)
 
 lock:
 	@only_uv=1; $(ready); set -- pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras; \

@@ -20,7 +20,7 @@ def make_environment():
     """As `make classroom` does, without looking at .venv, in which these tests run."""
     if not shutil.which("bwrap"):
         pytest.skip("grading needs bubblewrap (Debian: apt-get install bubblewrap)")
-    script = "only_uv=1; . .ci/ready.sh; . .ci/classroom.sh"
+    script = "only_uv=1; . .ci/ready.sh; extra=classroom; . .ci/extra.sh"
     with open(ROOT / "requirements/classroom.txt") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # pytest's workers come here at the same time
         subprocess.run(["sh", "-c", script], cwd=ROOT, check=True)
