@@ -104,3 +104,12 @@ class Student:
         path = Path(folder, f"{who}_{self.name}.ipynb")
         path.write_text(json.dumps(self.book), encoding="utf-8")
         return path
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory):
+    """The notebooks that a class gets, by name."""
+    make_environment()
+    folder = tmp_path_factory.mktemp("released")
+    classroom("release", "--to", folder)
+    return {name: notebook(folder / f"{name}.ipynb") for name in NAMES}

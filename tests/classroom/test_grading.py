@@ -6,12 +6,14 @@ import sqlite3
 import subprocess
 import time
 
+import classes
 import psutil
 import pytest
 from classes import NAMES, ROOT, classroom, command, grade, rows
 from whole import class_of
 
 pytestmark = pytest.mark.install
+released = classes.released  # a fixture
 
 NAME = NAMES[0]
 

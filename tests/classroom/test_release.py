@@ -4,12 +4,14 @@ import re
 import subprocess
 import sys
 
+import classes
 import pytest
 from classes import NAMES, ROOT, SOLUTIONS, classroom, grading, notebook, tasks
 
 from d2l_init.classroom.tasks import TASKS
 
 pytestmark = pytest.mark.install
+released = classes.released  # a fixture
 
 REGION = re.compile(r"[^\n]*BEGIN SOLUTION.*?END SOLUTION[^\n]*", re.DOTALL)
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\.ipynb\)")
