@@ -1,10 +1,10 @@
-"""How long a trace takes against bare forward and backward, in turn: CPU time of one thread.
+"""How long a trace takes against bare forward and backward, in turn, on a quiet machine.
 
-``OMP_NUM_THREADS=1 .venv-torch/bin/python tests/torch/bench.py``
+``.venv-torch/bin/python tests/torch/bench.py``
 """
 
 from statistics import quantiles
-from time import process_time
+from time import perf_counter
 
 import torch
 import torchvision
@@ -18,11 +18,11 @@ def compare(what, net, X, y, loss, rounds):
     ratios = []
     for _ in range(rounds + 1):
         net.zero_grad(set_to_none=True)
-        start = process_time()
+        start = perf_counter()
         loss(net(X), y).backward()
-        middle = process_time()
+        middle = perf_counter()
         trace(net, X, y, loss)
-        ratios.append((process_time() - middle) / (middle - start))
+        ratios.append((perf_counter() - middle) / (middle - start))
     low, median, high = quantiles(ratios[1:], n=4)
     print(f"{what}: {median:.2f} times as long, quartiles {low:.2f} to {high:.2f}")
 
