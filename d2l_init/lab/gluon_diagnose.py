@@ -1,7 +1,6 @@
 """What is wrong with a Gluon net: what its blocks and parameters say."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from math import nan, prod
 from typing import Any
@@ -15,7 +14,7 @@ from ..laws import fans
 from .diagnosis import Diagnosis
 from .gluon_trace import Recorder, gradient_of, traced
 from .passes import RECURRENT, blocks_of, checked_blocks, first_array
-from .watch import Own, Watch, with_inputs
+from .watch import Own, Watch, dropout_off, with_inputs
 
 CURES = {
     "whole": "net.initialize({rule}, force_reinit=True)",
@@ -51,7 +50,7 @@ _OF_ND = {  # where they differ for arrays of mx.nd
 def judged(net: Any, X: Any, y: Any, loss: Any, lr: float | None) -> Diagnosis:
     """What :func:`d2l_init.diagnose` gives for a Gluon block."""
     watch = _Watch(checked_blocks(net), X, y, loss is not None)
-    with _without_dropout(net):
+    with dropout_off(_rates(net)):
         record = traced(net, X, y, loss, watch.watched, watch, training=True)
     norms = [
         block
@@ -64,20 +63,11 @@ def judged(net: Any, X: Any, y: Any, loss: Any, lr: float | None) -> Diagnosis:
     return watch.judged(net, record, lr, with_inputs(cures, X), fresh)
 
 
-@contextmanager
-def _without_dropout(net: Any) -> Iterator[None]:
-    """No random numbers are taken, and no signal is halved."""
+def _rates(net: Any) -> list[tuple[dict[str, Any], str]]:
+    """Where blocks keep their rate of dropout."""
     names = {nn.Dropout: "_rate", RECURRENT: "_dropout"}
-    blocks = [(vars(block), name) for block in blocks_of(net)
-              for kind, name in names.items() if isinstance(block, kind)]  # fmt: skip
-    before = [own[name] for own, name in blocks]
-    try:
-        for own, name in blocks:
-            own[name] = 0
-        yield
-    finally:
-        for (own, name), value in zip(blocks, before, strict=True):
-            own[name] = value
+    return [(vars(block), name) for block in blocks_of(net)
+            for kind, name in names.items() if isinstance(block, kind)]  # fmt: skip
 
 
 class _Watch(Watch, Recorder):

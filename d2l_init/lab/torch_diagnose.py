@@ -1,7 +1,6 @@
 """What is wrong with a PyTorch net: what its modules and parameters say, and cures in PyTorch."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from math import nan, prod
 from typing import Any
@@ -23,7 +22,7 @@ from .torch_trace import (
     shown,
     traced,
 )
-from .watch import Own, Watch, with_inputs
+from .watch import Own, Watch, dropout_off, with_inputs
 
 _EACH = "import re; _ = [{} for n, p in net.named_parameters() if re.match({{pattern!r}}, n)]"
 _DRAWN = '{rule} if p.ndim > 1 else p.data.fill_("bias" not in n)'  # gammas are 1
@@ -54,7 +53,7 @@ CURES = {
 def judged(net: Any, X: Any, y: Any, loss: Any, lr: float | None) -> Diagnosis:
     """What :func:`d2l_init.diagnose` gives for a PyTorch module."""
     watch = _Watch(net, X, y, loss is not None)
-    with _without_dropout(net):
+    with dropout_off(_rates(net)):
         record = traced(net, X, y, loss, watch, training=True)
     norms = [(name, one) for name, one in net.named_modules()
              if isinstance(one, batchnorm._BatchNorm) and one.running_var is not None]  # fmt: skip
@@ -64,21 +63,12 @@ def judged(net: Any, X: Any, y: Any, loss: Any, lr: float | None) -> Diagnosis:
         return watch.judged(net, record, lr, with_inputs(CURES, X), fresh)
 
 
-@contextmanager
-def _without_dropout(net: Any) -> Iterator[None]:
-    """No random numbers are taken, and no signal is halved."""
-    rates = [(vars(module), name) for module in net.modules() for name in ("p", "dropout")
-             if isinstance(vars(module).get(name), float)
-             and (name == "dropout" or "Drop" in type(module).__name__
-                  or "StochasticDepth" in type(module).__name__)]  # fmt: skip
-    before = [own[name] for own, name in rates]
-    try:
-        for own, name in rates:
-            own[name] = 0.0
-        yield
-    finally:
-        for (own, name), value in zip(rates, before, strict=True):
-            own[name] = value
+def _rates(net: Any) -> list[tuple[dict[str, Any], str]]:
+    """Where modules keep their rate of dropout."""
+    return [(vars(module), name) for module in net.modules() for name in ("p", "dropout")
+            if isinstance(vars(module).get(name), float)
+            and (name == "dropout" or "Drop" in type(module).__name__
+                 or "StochasticDepth" in type(module).__name__)]  # fmt: skip
 
 
 class _Watch(Watch, Recorder):

@@ -6,6 +6,7 @@ and arrays are.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, log, nan, sqrt
 from typing import Any
@@ -89,7 +90,8 @@ class Watch:
             alike = array is not None and made is not None and array.shape == made.shape
             if alike and getattr(array, "_version", 0) == version:
                 self.passed.append((self.name(block), array, made, begin, len(self.calls)))
-                self.look() if self.at_once else None
+                if self.at_once:
+                    self.look()
             return out
         out = above.forward(block, forward, *args, **kwargs)
         if self.calls and self.calls[-1].block is block:
@@ -98,7 +100,8 @@ class Watch:
             self.sources[place] = min(source, place - 1)
             entries = 0 if array is None else int(np.prod(array.shape))
             self.entries[place] = entries // max(1, len(array) if entries else 1)
-            self.look() if self.at_once else None
+            if self.at_once:
+                self.look()
         return out
 
     def source(self, array: Any) -> int:
@@ -264,6 +267,19 @@ class Watch:
         users = Counter(p.name for block in self.inside(net) for p in self.parameters(block))
         if shared := [name for name, count in users.items() if count > 1]:
             yield f"Shared by several blocks: {', '.join(shared[:5])}."
+
+
+@contextmanager
+def dropout_off(rates: Sequence[tuple[dict[str, Any], str]]) -> Iterator[None]:
+    """These attributes are 0: no random numbers are taken, and no signal is halved."""
+    before = [own[name] for own, name in rates]
+    try:
+        for own, name in rates:
+            own[name] = 0.0
+        yield
+    finally:
+        for (own, name), value in zip(rates, before, strict=True):
+            own[name] = value
 
 
 def with_inputs(cures: Mapping[str, str], X: Any) -> Mapping[str, str]:
